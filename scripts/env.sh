@@ -1,0 +1,39 @@
+# shellcheck shell=bash disable=SC2034
+# What the scripts agree on; sourced, never run. Works with bash 3.2, which macOS has.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root" || exit 1
+
+# Our own tools stay below target/, so that `cargo clean` takes them along and nothing of the user's is touched.
+tools="$root/target/tools"
+machete_version=0.9.2
+
+# A 32-bit target without an operating system: no std exists for it.
+bare_target=thumbv7em-none-eabi
+
+# Debian 12 packages a second, current toolchain with the library's source, for where rustup cannot download.
+debian_cargo=/usr/bin/cargo
+debian_rustc=/usr/bin/rustc
+debian_packages="rustc-web cargo-web rust-web-src"
+
+say() { printf '%s\n' "$*" >&2; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+msrv() { sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml; }
+
+# is_recent RUSTC: does it satisfy the workspace's rust-version?
+is_recent() {
+    local version
+    version=$("$1" --version 2>/dev/null | cut -d' ' -f2)
+    [ -n "$version" ] && [ "$(printf '%s\n%s\n' "$(msrv)" "$version" | sort -V | head -n1)" = "$(msrv)" ]
+}
+
+has_bare_target() {
+    local libdir
+    libdir=$(rustc --print target-libdir --target "$bare_target" 2>/dev/null) && [ -d "$libdir" ]
+}
+
+has_debian_source() {
+    [ -x "$debian_cargo" ] && is_recent "$debian_rustc" &&
+        [ -d "$("$debian_rustc" --print sysroot)/lib/rustlib/src/rust/library/core" ]
+}

@@ -1,0 +1,140 @@
+#!/usr/bin/env bash
+# Installs what the tests and checks need, or says exactly what is missing and how to get it.
+# Exits 0 only when all is there; changes nothing, and takes a moment, when it already was.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+
+missing=0
+miss() { # miss WHAT WHY HOW
+    [ "$missing" -gt 0 ] || say "setup: missing on this machine:"
+    missing=$((missing + 1))
+    say "  - $1: $2"
+    say "      $3"
+}
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+# A password may be asked for only where somebody can answer.
+can_install_packages() {
+    has apt-get || return 1
+    [ "$(id -u)" = 0 ] || { has sudo && { [ -t 0 ] || sudo -n true 2>/dev/null; }; }
+}
+
+has_python() { python3 -c 'import ensurepip, venv' >/dev/null 2>&1; }
+
+# hint DEBIAN FEDORA HOMEBREW: the command that installs the package on this system
+hint() {
+    if has apt-get; then echo "sudo apt-get install $1"
+    elif has dnf; then echo "sudo dnf install $2"
+    elif has brew; then echo "brew install $3"
+    else echo "install it with this system's package manager (Debian: $1; Fedora: $2)"; fi
+}
+
+# The tests start servers of their own. A service that came with the package would hold port 6379
+# for nothing, so it is neither started now (policy) nor at the next boot (disable).
+apt_install() {
+    local policy=/usr/sbin/policy-rc.d guard=0 status=0
+    say "setup: apt-get install $*"
+    if [ ! -e "$policy" ]; then
+        guard=1
+        trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+        as_root chmod 755 "$policy"
+    fi
+    as_root apt-get -qq -o DPkg::Lock::Timeout=120 update >/dev/null || status=$?
+    [ "$status" != 0 ] || as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get -qq -y -o DPkg::Lock::Timeout=120 --no-install-recommends install "$@" >/dev/null || status=$?
+    if [ "$guard" = 1 ]; then
+        as_root rm -f "$policy"
+        trap - EXIT
+    fi
+    case "$*" in *redis-server*)
+        as_root service redis-server stop >/dev/null 2>&1 || true
+        as_root update-rc.d redis-server disable >/dev/null 2>&1 || true ;;
+    esac
+    return "$status"
+}
+
+setup_rust() {
+    if ! has cargo || ! is_recent rustc; then
+        miss "Rust $(msrv) or newer" "to build anything" "see rust-lang.org/tools/install, or: rustup update stable"
+        return
+    fi
+    cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt >&2 ||
+        miss rustfmt "for the format check" "rustup component add rustfmt"
+    cargo clippy --version >/dev/null 2>&1 || rustup component add clippy >&2 ||
+        miss clippy "for the lints" "rustup component add clippy"
+}
+
+setup_packages() {
+    local packages=""
+    has redis-server || packages="$packages redis-server"
+    has cc || packages="$packages gcc libc6-dev"
+    has_python || packages="$packages python3 python3-venv"
+    if [ -n "$packages" ] && can_install_packages; then
+        # shellcheck disable=SC2086 # a list of words
+        apt_install $packages || say "setup: apt-get failed"
+    fi
+    has redis-server || miss redis-server "the tests start real servers; no service is needed" \
+        "$(hint redis-server redis redis)"
+    has cc || miss "a C compiler" "it links, and builds the TLS library" \
+        "$(hint 'gcc libc6-dev' gcc gcc)"
+    has_python || miss "python3 with venv" "a lock of another language takes part in the tests" \
+        "$(hint 'python3 python3-venv' python3 python)"
+}
+
+# The core is built for a machine without an operating system: scripts/bare.sh.
+setup_bare_target() {
+    if has_bare_target || has_debian_source; then return; fi
+    say "setup: Rust's core library for $bare_target"
+    if has rustup && rustup target add "$bare_target" >&2; then return; fi
+    # shellcheck disable=SC2086 # a list of words
+    if can_install_packages && apt-cache show $debian_packages >/dev/null 2>&1; then
+        apt_install $debian_packages || say "setup: apt-get failed"
+    fi
+    has_debian_source || miss "the target $bare_target" "the core must build where there is no std" \
+        "rustup target add $bare_target (on Debian 12 also: sudo apt-get install $debian_packages)"
+}
+
+has_machete() { [ "$("$tools/bin/cargo-machete" --version 2>/dev/null)" = "$machete_version" ]; }
+
+setup_machete() {
+    if has_machete; then return; fi
+    say "setup: cargo-machete $machete_version (about a minute, once)"
+    cargo install --quiet --locked --force --version "$machete_version" --root "$tools" cargo-machete >&2 || true
+    has_machete || miss "cargo-machete $machete_version" "it finds unused dependencies" \
+        "the message of cargo above says why it could not be installed"
+}
+
+has_peers() {
+    cmp -s scripts/peers.txt "$tools/python/installed.txt" && "$tools/python/bin/python" -c 'import redlock' 2>/dev/null
+}
+
+setup_peers() {
+    if has_peers; then return; fi
+    say "setup: Python packages of scripts/peers.txt"
+    if python3 -m venv --clear "$tools/python" >&2 &&
+        "$tools/python/bin/python" -m pip install --quiet --disable-pip-version-check --use-pep517 -r scripts/peers.txt >&2; then
+        cp scripts/peers.txt "$tools/python/installed.txt"
+    fi
+    has_peers || miss "the packages of scripts/peers.txt" "a lock of another language takes part in the tests" \
+        "the message of pip above says why they could not be installed"
+}
+
+setup_newer_servers() {
+    scripts/newer-servers.sh || miss "a newer Redis and Valkey" "the tests use what only these have (DELEX, DELIFEQ)" \
+        "the message above says which, and where to put them"
+}
+
+setup_rust
+setup_packages
+setup_newer_servers
+if has cargo && has cc; then
+    setup_bare_target
+    setup_machete
+fi
+if has_python; then setup_peers; fi
+if [ "$missing" -gt 0 ]; then
+    say "setup: install the above and run it again"
+    exit 1
+fi
