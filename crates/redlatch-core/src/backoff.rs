@@ -1,0 +1,127 @@
+//! When to try again: a policy that is data, and a jitter that is a function of the attempt.
+
+use core::num::NonZeroU32;
+use core::time::Duration;
+
+use crate::lease::Token;
+use crate::time::{Instant, nanos};
+
+/// How long, and how often, an `acquire` goes on trying. It is always bounded: by a number of
+/// attempts, by a total time, or by both (R13).
+///
+/// ```
+/// use core::{num::NonZeroU32, time::Duration};
+/// use redlatch_core::Retry;
+///
+/// let patient = Retry::within(Duration::from_secs(10));
+/// let both = patient.with_attempts_max(NonZeroU32::new(20).unwrap());
+/// assert_ne!(patient, both);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Retry {
+    attempts_max: u32,
+    wait_nanos: u64,
+    delay_min_nanos: u64,
+    delay_max_nanos: u64,
+}
+
+impl Retry {
+    /// The shortest delay before the next attempt, unless told otherwise: a few round trips.
+    pub const DELAY_MIN: Duration = Duration::from_millis(10);
+    /// The longest delay before the next attempt, unless told otherwise: what the Redis
+    /// documentation's clients use, and what a person calls prompt.
+    pub const DELAY_MAX: Duration = Duration::from_millis(200);
+
+    /// One attempt, no retry.
+    #[must_use]
+    pub const fn never() -> Self {
+        Self::attempts(NonZeroU32::MIN)
+    }
+
+    /// At most `attempts_max` attempts, however long they take.
+    #[must_use]
+    pub const fn attempts(attempts_max: NonZeroU32) -> Self {
+        Self {
+            attempts_max: attempts_max.get(),
+            wait_nanos: u64::MAX,
+            delay_min_nanos: nanos(Self::DELAY_MIN),
+            delay_max_nanos: nanos(Self::DELAY_MAX),
+        }
+    }
+
+    /// As many attempts as fit into `wait`. The first attempt is made in any case and gets its full
+    /// time; every later one ends when the wait ends.
+    #[must_use]
+    pub const fn within(wait: Duration) -> Self {
+        Self { wait_nanos: nanos(wait), ..Self::attempts(NonZeroU32::MAX) }
+    }
+
+    /// The same, with at most `attempts_max` attempts.
+    #[must_use]
+    pub const fn with_attempts_max(self, attempts_max: NonZeroU32) -> Self {
+        Self { attempts_max: attempts_max.get(), ..self }
+    }
+
+    /// The same, with delays that grow from `min` to `max`. A `max` below `min` counts as `min`.
+    #[must_use]
+    pub const fn with_delays(self, min: Duration, max: Duration) -> Self {
+        Self { delay_min_nanos: nanos(min), delay_max_nanos: nanos(max), ..self }
+    }
+
+    /// When an `acquire` that began at `started` gives up.
+    pub(crate) const fn give_up_at(&self, started: Instant) -> Instant {
+        Instant::from_nanos(started.as_nanos().saturating_add(self.wait_nanos))
+    }
+
+    /// When to try again after the attempt of `token`, the `tries`-th, was lost; `None` when that
+    /// would not be within the bounds (there is no sleep after the last try, R13).
+    ///
+    /// `useful` is the earliest time at which a majority could be free, as far as refusals told.
+    pub(crate) fn retry_at(
+        &self,
+        now: Instant,
+        give_up_at: Instant,
+        tries: u32,
+        token: &Token,
+        useful: Option<Duration>,
+    ) -> Option<Instant> {
+        if tries >= self.attempts_max {
+            return None;
+        }
+        let delay = self.delay(tries, jitter(token), useful.map_or(u64::MAX, nanos));
+        let at = now.saturating_add(Duration::from_nanos(delay));
+        (at < give_up_at).then_some(at)
+    }
+
+    /// A random share of a ceiling that doubles with every try. Where a majority will be free
+    /// earlier than that, the time from then on is shared out instead: no shorter than useful,
+    /// and never all waiters at once.
+    fn delay(&self, tries: u32, jitter: u64, useful: u64) -> u64 {
+        let doublings = tries.min(63);
+        let ceiling = self.delay_min_nanos.saturating_mul(1 << doublings);
+        let ceiling = ceiling.min(self.delay_max_nanos).max(self.delay_min_nanos);
+        let own = self.delay_min_nanos + share(ceiling - self.delay_min_nanos, jitter);
+        if useful < own { useful + share(own - useful, jitter) } else { own }
+    }
+}
+
+/// The part of `whole` that `jitter` picks, 0 to `whole`.
+const fn share(whole: u64, jitter: u64) -> u64 {
+    ((whole as u128 * jitter as u128) >> 64) as u64
+}
+
+/// Sixty-four well-mixed bits of a token. The nonce is random and the attempt counts, so this is as
+/// good as a generator that is seeded with the nonce, and needs no state.
+fn jitter(token: &Token) -> u64 {
+    let nonce = u128::from_be_bytes(token.nonce());
+    let halves = [(nonce >> 64) as u64, nonce as u64, u64::from(token.attempt())];
+    halves.into_iter().fold(0, |mixed, half| split_mix(mixed ^ half))
+}
+
+/// The finalizer of SplitMix64.
+const fn split_mix(seed: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
