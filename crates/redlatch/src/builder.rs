@@ -1,0 +1,222 @@
+//! Putting a client together.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use redis::{ConnectionAddr, IntoConnectionInfo};
+use redlatch_core::wire::Dialect;
+use redlatch_core::{Quorum, Ttl};
+
+use crate::client::{Inner, Redlatch};
+use crate::drive::NodeDialect;
+use crate::error::BuildError;
+use crate::node::{Endpoint, Node, Servers};
+use crate::reaper::Engine;
+
+/// Puts a [`Redlatch`] together. Mistakes are told by [`build`](Self::build).
+///
+/// ```
+/// use redlatch::Redlatch;
+/// use std::time::Duration;
+///
+/// let redlatch = Redlatch::builder()
+///     .node("redis://10.0.0.1:6379")
+///     .node("rediss://locker:s3cret@10.0.0.2:6379")
+///     .named_node("attic", "redis+unix:///run/redis/attic.sock")
+///     .connect_timeout(Duration::from_millis(500))
+///     .build()?;
+/// # Ok::<(), redlatch::BuildError>(())
+/// ```
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder {
+    nodes: Vec<Result<(Arc<str>, Endpoint), String>>,
+    connect_timeout: Duration,
+    plain: Option<Plain>,
+    restart_guard: Option<Duration>,
+    fence_retention: Option<Duration>,
+    key_prefix: Vec<u8>,
+}
+
+/// The plain dialect was asked for.
+struct Plain;
+
+impl Builder {
+    /// How long a connection may take to be made, unless told otherwise.
+    pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+    pub(crate) fn new() -> Self {
+        Self {
+            nodes: Vec::new(),
+            connect_timeout: Self::CONNECT_TIMEOUT,
+            plain: None,
+            restart_guard: None,
+            fence_retention: None,
+            key_prefix: Vec::new(),
+        }
+    }
+
+    /// Adds the node at `url`: `redis://`, `rediss://` for TLS (needs the feature `tls`), or
+    /// `redis+unix://`, with user and password where needed. Errors and logs name it by its host and
+    /// port. Every client must have the same nodes.
+    pub fn node(self, url: impl AsRef<str>) -> Self {
+        self.open(None, url.as_ref())
+    }
+
+    /// Adds the node at `url`, to be named `name` in errors and logs.
+    pub fn named_node(self, name: impl Into<Arc<str>>, url: impl AsRef<str>) -> Self {
+        self.open(Some(name.into()), url.as_ref())
+    }
+
+    /// Adds a node by a client that is already put together, with a TLS configuration for example.
+    pub fn client(self, client: redis::Client) -> Self {
+        #[cfg(feature = "tls")]
+        choose_crypto_provider();
+        let name = address(client.get_connection_info().addr());
+        self.add(Ok((name.into(), Endpoint::Client(Box::new(client)))))
+    }
+
+    /// Adds a node by a connection that the application has already, to be named `name` in errors and
+    /// logs. Whoever made it keeps it alive: a connection that breaks is not replaced, unless it
+    /// replaces itself.
+    pub fn connection(
+        self,
+        name: impl Into<Arc<str>>,
+        connection: impl redis::aio::ConnectionLike + Clone + Send + Sync + 'static,
+    ) -> Self {
+        self.add(Ok((name.into(), Endpoint::Connection(Box::new(connection)))))
+    }
+
+    /// How long a connection may take to be made. It delays only the locks that have no majority
+    /// without the node.
+    pub fn connect_timeout(self, connect_timeout: Duration) -> Self {
+        Self { connect_timeout, ..self }
+    }
+
+    /// Acquires by `SET NX PX` instead of scripts: for servers that forbid scripts, and the fastest way
+    /// to lock without a fence. No fences, one resource a lock, no restart guard.
+    pub fn plain(self) -> Self {
+        Self { plain: Some(Plain), ..self }
+    }
+
+    /// Keeps a node that was restarted, flushed, or restored, and so may have forgotten keys, from
+    /// voting for `ttl_max`, the longest ttl that any client uses. Every client of the nodes must have
+    /// the same. A node that is new is kept from voting once, unless
+    /// [`declare_fresh`](Redlatch::declare_fresh) tells it that it is.
+    pub fn restart_guard(self, ttl_max: Duration) -> Self {
+        Self { restart_guard: Some(ttl_max), ..self }
+    }
+
+    /// How long nodes keep a fence number after its last grant: two days, unless told otherwise. It
+    /// must be far longer than any hold.
+    pub fn fence_retention(self, retention: Duration) -> Self {
+        Self { fence_retention: Some(retention), ..self }
+    }
+
+    /// Puts `prefix` before every resource's name. Other Redlock clients must do the same if they are
+    /// to be excluded.
+    pub fn key_prefix(self, prefix: impl Into<Vec<u8>>) -> Self {
+        Self { key_prefix: prefix.into(), ..self }
+    }
+
+    /// The client. No connection is made before it is needed.
+    ///
+    /// # Errors
+    /// [`BuildError`] if there are no nodes or more than 16, an address does not work, two are the same,
+    /// options contradict each other, or no thread can be started.
+    pub fn build(self) -> Result<Redlatch, BuildError> {
+        let quorum = Quorum::of(self.nodes.len()).map_err(BuildError::Nodes)?;
+        let dialect = self.dialect()?;
+        let servers = Arc::new(Servers::default());
+        let mut nodes: Vec<Arc<Node>> = Vec::with_capacity(self.nodes.len());
+        for (index, node) in self.nodes.into_iter().enumerate() {
+            let (name, endpoint) = node.map_err(|reason| BuildError::Address { index, reason })?;
+            if nodes.iter().any(|node| *node.name() == name) {
+                return Err(BuildError::Duplicate { name });
+            }
+            let servers = servers.clone();
+            nodes.push(Arc::new(Node::new(name, endpoint, self.connect_timeout, servers)));
+        }
+        Ok(Redlatch::from_inner(Inner {
+            engine: Engine::start()?,
+            nodes: nodes.into(),
+            quorum,
+            dialect,
+            key_prefix: self.key_prefix,
+            closing: AtomicBool::new(false),
+        }))
+    }
+
+    fn dialect(&self) -> Result<NodeDialect, BuildError> {
+        let restart_guard = self.restart_guard.map(Ttl::new).transpose().map_err(|_| {
+            BuildError::Options("the restart guard must be 1 ms to 24 h, in whole milliseconds")
+        })?;
+        let fence_retention = self.fence_retention.unwrap_or(Dialect::FENCE_RETENTION);
+        if fence_retention < Ttl::MAX.as_duration() {
+            return Err(BuildError::Options(
+                "fence numbers must be kept for 24 h, the longest ttl, or longer",
+            ));
+        }
+        match (&self.plain, restart_guard, self.fence_retention) {
+            (None, restart_guard, _) => {
+                Ok(NodeDialect::Scripts(Dialect::Scripts { restart_guard, fence_retention }))
+            }
+            (Some(Plain), None, None) => Ok(NodeDialect::Plain),
+            (Some(Plain), Some(_), _) => Err(BuildError::Options(
+                "the restart guard is a script, which the plain dialect does not use",
+            )),
+            (Some(Plain), None, Some(_)) => {
+                Err(BuildError::Options("the plain dialect has no fences to keep"))
+            }
+        }
+    }
+
+    fn open(self, name: Option<Arc<str>>, url: &str) -> Self {
+        let node = endpoint(url).map(|(address, endpoint)| (name.unwrap_or(address), endpoint));
+        self.add(node)
+    }
+
+    fn add(mut self, node: Result<(Arc<str>, Endpoint), String>) -> Self {
+        self.nodes.push(node);
+        self
+    }
+}
+
+/// The address and the client behind `url`. The error never repeats the URL: it may have a password.
+fn endpoint(url: &str) -> Result<(Arc<str>, Endpoint), String> {
+    if cfg!(not(feature = "tls")) && (url.starts_with("rediss:") || url.starts_with("valkeys:")) {
+        return Err("TLS needs the feature `tls` of the crate `redlatch`".to_owned());
+    }
+    let reason = |error: redis::RedisError| {
+        let text = error.to_string();
+        text.split(" - InvalidClientConfig").next().unwrap_or_default().to_owned()
+    };
+    let info = url.into_connection_info().map_err(reason)?;
+    #[cfg(feature = "tls")]
+    choose_crypto_provider();
+    let tcp = info.tcp_settings().clone().set_nodelay(true);
+    let client = redis::Client::open(info.set_tcp_settings(tcp)).map_err(reason)?;
+    let name = address(client.get_connection_info().addr());
+    Ok((name.into(), Endpoint::Client(Box::new(client))))
+}
+
+/// rustls panics at the first connection if features of other crates leave it a choice of providers
+/// and nobody has chosen; an application that has chosen is left alone.
+#[cfg(feature = "tls")]
+fn choose_crypto_provider() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // It fails if somebody chose in between, which is as good.
+        drop(rustls::crypto::ring::default_provider().install_default());
+    }
+}
+
+/// Host and port, or path: what tells nodes apart and has no credentials in it.
+fn address(address: &ConnectionAddr) -> String {
+    match address {
+        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+            if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+        }
+        ConnectionAddr::Unix(path) => path.display().to_string(),
+        _ => "unknown address".to_owned(),
+    }
+}

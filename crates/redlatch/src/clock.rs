@@ -1,0 +1,74 @@
+//! The one file that reads clocks.
+
+use std::time::{Duration, SystemTime};
+
+use redlatch_core::{Instant, Proposal, ProposalError};
+use tokio::sync::watch;
+
+/// The holder's clock: monotonic, and counting the time in which the machine was suspended, so that a
+/// laptop that wakes up finds its lock expired.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn now() -> Instant {
+    since_origin(rustix::time::clock_gettime(rustix::time::ClockId::Boottime))
+}
+
+/// The holder's clock: on these systems `CLOCK_MONOTONIC` counts suspended time.
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+pub(crate) fn now() -> Instant {
+    since_origin(rustix::time::clock_gettime(rustix::time::ClockId::Monotonic))
+}
+
+/// The holder's clock: the performance counter, which counts suspended time.
+#[cfg(not(unix))]
+pub(crate) fn now() -> Instant {
+    static ORIGIN: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    let elapsed = ORIGIN.get_or_init(std::time::Instant::now).elapsed();
+    Instant::ZERO.saturating_add(elapsed)
+}
+
+#[cfg(unix)]
+fn since_origin(time: rustix::time::Timespec) -> Instant {
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanos = u32::try_from(time.tv_nsec).unwrap_or(0);
+    Instant::ZERO.saturating_add(Duration::new(seconds, nanos))
+}
+
+/// The fence that this client proposes: its wall clock.
+pub(crate) fn proposal() -> Result<Proposal, ProposalError> {
+    let elapsed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Proposal::from_unix_micros(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// How long it is until `at`.
+pub(crate) fn until(at: Instant) -> Duration {
+    at.saturating_duration_since(now())
+}
+
+/// Sleeps until about `at`. Timers stand still while the machine is suspended, so whoever wakes up
+/// compares the clock; [`watch_for_suspend`] wakes the sleepers after a suspend.
+pub(crate) async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep(until(at)).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// How often to look whether the machine was suspended: the delay with which a loss may be told
+/// after one. (`is_valid` is right at once.)
+const SUSPEND_CHECK: Duration = Duration::from_millis(250);
+/// How far timers must have fallen behind the clock to call it a suspend.
+const SUSPEND_MIN: Duration = Duration::from_millis(100);
+
+/// Tells every lock when the clock has run ahead of the timers.
+pub(crate) async fn watch_for_suspend(woken: watch::Sender<()>) {
+    let mut before = (now(), tokio::time::Instant::now());
+    loop {
+        tokio::time::sleep(SUSPEND_CHECK).await;
+        let after = (now(), tokio::time::Instant::now());
+        let (clock, timers) = (after.0.saturating_duration_since(before.0), after.1 - before.1);
+        if clock > timers + SUSPEND_MIN {
+            woken.send_replace(());
+        }
+        before = after;
+    }
+}

@@ -1,0 +1,591 @@
+//! The loop that carries one lock: commands out, replies and timeouts in, events to whoever waits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use redlatch_core::wire::{Answer, Args, Compare, Dialect, Form};
+use redlatch_core::{
+    Cause, Command, CommandId, Event, Instant, Lease, Lock, Loss, NodeId, Op, Released, Reply,
+    Token,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::clock;
+use crate::error::{AcquireError, ExtendError, ReleaseError, Vote, Votes};
+use crate::node::{Failure, Link, Node};
+use crate::options::Resources;
+use crate::reaper::Errand;
+use crate::{trace, value};
+
+/// What a guard asks of its driver.
+pub(crate) enum Request {
+    Extend(oneshot::Sender<Result<Instant, ExtendError>>),
+    Release(oneshot::Sender<Result<(), ReleaseError>>),
+    /// Stop, and leave the keys to whoever takes the lease over.
+    Detach(oneshot::Sender<Result<Handover, Loss>>),
+}
+
+/// A lease on its way out of a driver. Until it is said to be taken, it is the driver's to release.
+pub(crate) struct Handover {
+    pub(crate) lease: Lease,
+    pub(crate) taken: oneshot::Sender<()>,
+}
+
+/// What a guard sees of its lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// Not granted yet.
+    Asked,
+    Held {
+        lease: Lease,
+        risk: Risk,
+    },
+    Lost(Loss),
+    /// Released or handed over.
+    Ended,
+}
+
+/// Whether the last extension of a lease missed its majority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Risk {
+    None,
+    Missed,
+}
+
+/// What a lock is about, and whom it asks.
+pub(crate) struct Subject {
+    pub(crate) nodes: Arc<[Arc<Node>]>,
+    pub(crate) resources: Resources,
+    pub(crate) dialect: NodeDialect,
+}
+
+/// The dialect, as far as it does not depend on the node.
+#[derive(Clone, Copy)]
+pub(crate) enum NodeDialect {
+    Scripts(Dialect),
+    Plain,
+}
+
+impl NodeDialect {
+    pub(crate) const fn of(self, compare: Compare) -> Dialect {
+        match self {
+            Self::Scripts(dialect) => dialect,
+            Self::Plain => Dialect::Plain { compare },
+        }
+    }
+}
+
+/// One lock and all that its loop needs.
+pub(crate) struct Driver {
+    pub(crate) subject: Arc<Subject>,
+    pub(crate) lock: Lock,
+    /// What the lock asks, until nobody is there to ask.
+    pub(crate) requests: Option<mpsc::Receiver<Request>>,
+    /// Who waits for the grant.
+    pub(crate) acquirer: Option<oneshot::Sender<Result<Lease, AcquireError>>>,
+    pub(crate) status: watch::Sender<Status>,
+    /// Set once a guard has seen the end of its lease.
+    pub(crate) seen_over: Arc<AtomicBool>,
+    /// Changes after the machine was suspended.
+    pub(crate) woken: watch::Receiver<()>,
+    pub(crate) errand: Errand,
+}
+
+/// A reply and, where it explains a vote, what the node said.
+struct Outcome {
+    id: CommandId,
+    op: Op,
+    reply: Reply,
+    failure: Option<Failure>,
+}
+
+/// The loop's own state.
+struct Loop {
+    driver: Driver,
+    in_flight: FuturesUnordered<BoxFuture<'static, Outcome>>,
+    /// What the nodes said to the latest acquire or extend.
+    asked: Poll,
+    /// What the nodes said to the latest release.
+    released: Poll,
+    /// The deadline of the latest command.
+    deadline: Instant,
+    /// Until when each node that owes answers should have given the first of them.
+    answer_due: Vec<Option<Instant>>,
+    extenders: Vec<oneshot::Sender<Result<Instant, ExtendError>>>,
+    releaser: Option<oneshot::Sender<Result<(), ReleaseError>>>,
+    /// When to stop waiting for late replies, once the machine is idle.
+    linger_until: Option<Instant>,
+    /// Tells when a lease that was handed over has been taken.
+    taken: Option<oneshot::Receiver<()>>,
+    stage: Stage,
+}
+
+/// Whether the lock is this loop's to look after.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Ours,
+    /// The lease was handed over: not another byte about its token.
+    Detached,
+}
+
+/// The last thing each node said to one question.
+struct Poll {
+    question: Option<(Op, u32)>,
+    said: Vec<Option<Outcome>>,
+}
+
+impl Poll {
+    fn new(nodes: usize) -> Self {
+        Self { question: None, said: (0..nodes).map(|_| None).collect() }
+    }
+
+    fn is_about(&self, op: &Op, id: &CommandId) -> bool {
+        self.question.is_some_and(|(question, round)| match op {
+            // A lease is extended many times.
+            Op::Extend { .. } => same_question(&question, op) && round == id.round(),
+            Op::Acquire { .. } | Op::Seal { .. } | Op::Release { .. } => {
+                same_question(&question, op)
+            }
+        })
+    }
+
+    fn ask(&mut self, op: &Op, id: &CommandId) {
+        self.question = Some((*op, id.round()));
+        self.said.fill_with(|| None);
+    }
+
+    fn note(&mut self, outcome: Outcome) {
+        if let Some(said) = self.said.get_mut(outcome.id.node().index()) {
+            *said = Some(outcome);
+        }
+    }
+}
+
+/// Drives `driver.lock` until nothing of it is left on any node that answers.
+pub(crate) async fn run(driver: Driver) {
+    let subject = driver.subject.clone();
+    trace::in_span(&subject.resources, carry_on(driver)).await;
+}
+
+async fn carry_on(driver: Driver) {
+    let nodes = driver.subject.nodes.len();
+    let mut this = Loop {
+        driver,
+        in_flight: FuturesUnordered::new(),
+        asked: Poll::new(nodes),
+        released: Poll::new(nodes),
+        deadline: Instant::ZERO,
+        answer_due: vec![None; nodes],
+        extenders: Vec::new(),
+        releaser: None,
+        linger_until: None,
+        taken: None,
+        stage: Stage::Ours,
+    };
+    while this.step().await {}
+}
+
+impl Loop {
+    /// One round of the loop; `false` when there is nothing more to do.
+    async fn step(&mut self) -> bool {
+        self.send_commands();
+        self.tell_events();
+        self.show_lease();
+        if self.is_over() {
+            return false;
+        }
+        let timeout = self.timeout();
+        tokio::select! {
+            biased;
+            Some(outcome) = self.in_flight.next() => self.handle_reply(outcome),
+            () = told(&mut self.taken) => self.stage = Stage::Detached,
+            request = receive(&mut self.driver.requests) => self.handle_request(request),
+            () = clock::sleep_until(timeout) => self.handle_timeout(),
+            Ok(()) = self.driver.woken.changed() => self.handle_timeout(),
+        }
+        true
+    }
+
+    fn send_commands(&mut self) {
+        while let Some(command) = self.driver.lock.poll_command() {
+            let poll = self.poll_for(&command.op);
+            if !poll.is_about(&command.op, &command.id) {
+                poll.ask(&command.op, &command.id);
+            }
+            if let Some(due) = self.answer_due.get_mut(command.id.node().index()) {
+                due.get_or_insert(command.deadline);
+            }
+            self.deadline = self.deadline.max(command.deadline);
+            self.in_flight.push(Box::pin(carry(self.driver.subject.clone(), command)));
+        }
+    }
+
+    fn poll_for(&mut self, op: &Op) -> &mut Poll {
+        match op {
+            Op::Release { .. } => &mut self.released,
+            Op::Acquire { .. } | Op::Seal { .. } | Op::Extend { .. } => &mut self.asked,
+        }
+    }
+
+    fn handle_reply(&mut self, outcome: Outcome) {
+        self.driver.lock.handle_reply(clock::now(), outcome.id, outcome.reply);
+        // A node that answers anything is not silent.
+        if let Some(due) = self.answer_due.get_mut(outcome.id.node().index()) {
+            *due = None;
+        }
+        let poll = self.poll_for(&outcome.op);
+        if poll.is_about(&outcome.op, &outcome.id) {
+            poll.note(outcome);
+        }
+    }
+
+    fn handle_timeout(&mut self) {
+        let now = clock::now();
+        for (node, due) in self.driver.subject.nodes.iter().zip(&mut self.answer_due) {
+            if due.take_if(|due| now >= *due).is_some() {
+                node.suspect();
+            }
+        }
+        self.driver.lock.handle_timeout(now);
+    }
+
+    fn handle_request(&mut self, request: Option<Request>) {
+        let lock = &mut self.driver.lock;
+        let now = clock::now();
+        match request {
+            Some(Request::Extend(reply)) => match lock.extend(now) {
+                Ok(()) => self.extenders.push(reply),
+                Err(_) => {
+                    let loss = self.loss();
+                    tell(reply, Err(ExtendError::Lost(loss)));
+                }
+            },
+            Some(Request::Release(reply)) => match lock.release(now) {
+                Ok(()) => {
+                    // R12: nobody believes in it any more when the first node is told.
+                    self.driver.status.send_replace(Status::Ended);
+                    self.releaser = Some(reply);
+                }
+                Err(_) => {
+                    let loss = self.loss();
+                    tell(reply, Err(ReleaseError::Lost(loss)));
+                }
+            },
+            Some(Request::Detach(reply)) => self.detach(now, reply),
+            // The guard, or the future that was to return it, was dropped.
+            None => {
+                self.driver.requests = None;
+                if lock.release(now).is_ok() {
+                    self.driver.status.send_replace(Status::Ended);
+                }
+            }
+        }
+    }
+
+    fn detach(&mut self, now: Instant, reply: oneshot::Sender<Result<Handover, Loss>>) {
+        self.driver.lock.handle_timeout(now);
+        let Some(lease) = self.driver.lock.lease() else {
+            let loss = self.loss();
+            tell(reply, Err(loss));
+            return;
+        };
+        // Whoever gives a lease away believes in it no longer when somebody else may.
+        self.driver.status.send_replace(Status::Ended);
+        let (taken, is_taken) = oneshot::channel();
+        self.taken = Some(is_taken);
+        tell(reply, Ok(Handover { lease, taken }));
+    }
+
+    /// Why the lock is not held, for a guard that asks something of it.
+    fn loss(&mut self) -> Loss {
+        // The question itself may have brought the loss to light.
+        self.tell_events();
+        match *self.driver.status.borrow() {
+            Status::Lost(loss) => loss,
+            Status::Asked | Status::Held { .. } | Status::Ended => Loss::Expired,
+        }
+    }
+
+    fn tell_events(&mut self) {
+        while let Some(event) = self.driver.lock.poll_event() {
+            trace::event(&event);
+            match event {
+                Event::Granted(lease) => {
+                    self.driver.status.send_replace(Status::Held { lease, risk: Risk::None });
+                    if let Some(acquirer) = self.driver.acquirer.take() {
+                        // Whoever does not take the grant has dropped its requests as well.
+                        tell(acquirer, Ok(lease));
+                    }
+                }
+                Event::Retrying { .. } => {}
+                Event::Failed { cause, .. } => {
+                    let error = self.acquire_error(cause);
+                    if let Some(acquirer) = self.driver.acquirer.take() {
+                        tell(acquirer, Err(error));
+                    }
+                    self.driver.requests = None;
+                }
+                Event::Extended(lease) => {
+                    self.set_risk(Risk::None);
+                    self.show_lease();
+                    for extender in self.extenders.drain(..) {
+                        tell(extender, Ok(lease.valid_until));
+                    }
+                }
+                Event::AtRisk { lease, .. } => {
+                    self.set_risk(Risk::Missed);
+                    let votes = self.votes(&self.asked);
+                    let remaining = clock::until(lease.valid_until);
+                    for extender in self.extenders.drain(..) {
+                        let error = ExtendError::AtRisk { remaining, votes: votes.clone() };
+                        tell(extender, Err(error));
+                    }
+                }
+                Event::Lost { loss, .. } => self.lost(loss),
+                Event::Released(released) => self.released(released),
+            }
+        }
+    }
+
+    fn set_risk(&mut self, now: Risk) {
+        self.driver.status.send_if_modified(|status| match status {
+            Status::Held { risk, .. } => {
+                *risk = now;
+                true
+            }
+            Status::Asked | Status::Lost(_) | Status::Ended => false,
+        });
+    }
+
+    /// Late answers lengthen a lease without an event (R1). What a guard sees must not lag behind; and
+    /// if one has seen the lease's end before the news came, the end stands (R11).
+    fn show_lease(&mut self) {
+        let Some(lease) = self.driver.lock.lease() else { return };
+        let Status::Held { lease: seen, risk } = *self.driver.status.borrow() else { return };
+        if lease.valid_until <= seen.valid_until {
+            return;
+        }
+        if self.driver.seen_over.load(Ordering::SeqCst) {
+            // It was to be lost at the instant that was seen.
+            self.lost(Loss::Expired);
+            if self.driver.lock.release(clock::now()).is_ok() {
+                self.send_commands();
+            }
+        } else {
+            self.driver.status.send_replace(Status::Held { lease, risk });
+        }
+    }
+
+    fn lost(&mut self, loss: Loss) {
+        self.driver.status.send_replace(Status::Lost(loss));
+        for extender in self.extenders.drain(..) {
+            tell(extender, Err(ExtendError::Lost(loss)));
+        }
+    }
+
+    fn released(&mut self, released: Released) {
+        let result = match released {
+            Released::Confirmed => Ok(()),
+            Released::Unconfirmed { expires_at } => Err(ReleaseError::Unconfirmed {
+                expires_in: clock::until(expires_at),
+                votes: self.votes(&self.released),
+            }),
+        };
+        if let Some(releaser) = self.releaser.take() {
+            tell(releaser, result);
+        }
+    }
+
+    fn acquire_error(&self, cause: Cause) -> AcquireError {
+        let votes = self.votes(&self.asked);
+        match cause {
+            Cause::Contended { retry_after } => AcquireError::Contended { retry_after, votes },
+            Cause::NoQuorum => AcquireError::NoQuorum { votes },
+            Cause::TooLate => AcquireError::TooLate { votes },
+            Cause::Quarantined { remaining } => AcquireError::Quarantined { remaining, votes },
+            Cause::DeadlineExceeded => AcquireError::DeadlineExceeded { votes: Some(votes) },
+            Cause::Cancelled => AcquireError::Cancelled,
+        }
+    }
+
+    fn votes(&self, poll: &Poll) -> Votes {
+        let nodes = self.driver.subject.nodes.iter().zip(&poll.said);
+        Votes::new(nodes.map(|(node, said)| (node.name().clone(), vote(said.as_ref()))).collect())
+    }
+
+    /// Nothing is left to be done, or to be waited for.
+    fn is_over(&mut self) -> bool {
+        if self.stage == Stage::Detached {
+            return true;
+        }
+        if self.driver.requests.is_some() {
+            return false;
+        }
+        let now = clock::now();
+        let silent = self.in_flight.is_empty() || now >= self.deadline;
+        if silent && !self.driver.errand.linger() {
+            return true;
+        }
+        if !self.driver.lock.is_idle() {
+            self.linger_until = None;
+            return false;
+        }
+        // R6: a late reply may still ask for one more release. It is waited for as long as a key that
+        // was set just now would live.
+        let ttl = self.driver.lock.config().ttl().as_duration();
+        let until = *self.linger_until.get_or_insert(now.saturating_add(ttl));
+        self.in_flight.is_empty() || now >= until
+    }
+
+    /// When to look at the clock again.
+    fn timeout(&self) -> Option<Instant> {
+        let machine = self.driver.lock.poll_timeout();
+        let answers_due = !self.in_flight.is_empty() && clock::now() < self.deadline;
+        let last_answer = answers_due.then_some(self.deadline);
+        let first_answer = self.answer_due.iter().flatten().min().copied();
+        [machine, first_answer, last_answer, self.linger_until].into_iter().flatten().min()
+    }
+}
+
+/// Answers whoever waited, who may have gone.
+fn tell<T>(waiter: oneshot::Sender<T>, news: T) {
+    let _gone = waiter.send(news);
+}
+
+/// Completes when the lease was taken. If whoever was to take it has gone, so has its guard, and the
+/// lock is released as it is whenever a guard is dropped.
+async fn told(taken: &mut Option<oneshot::Receiver<()>>) {
+    if let Some(is_taken) = taken {
+        let result = is_taken.await;
+        *taken = None;
+        if result.is_ok() {
+            return;
+        }
+    }
+    std::future::pending().await
+}
+
+async fn receive(requests: &mut Option<mpsc::Receiver<Request>>) -> Option<Request> {
+    match requests {
+        Some(requests) => requests.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether two commands belong to one question: what the nodes say to it makes one table of votes.
+fn same_question(one: &Op, other: &Op) -> bool {
+    fn parts(op: &Op) -> (u8, Token) {
+        match *op {
+            // A seal continues the acquire that it belongs to.
+            Op::Acquire { token, .. } | Op::Seal { token, .. } => (0, token),
+            Op::Extend { token, .. } => (1, token),
+            Op::Release { token } => (2, token),
+        }
+    }
+    parts(one) == parts(other)
+}
+
+fn vote(said: Option<&Outcome>) -> Vote {
+    let Some(outcome) = said else { return Vote::Silent };
+    match (&outcome.reply, &outcome.failure) {
+        (_, Some(failure)) => Vote::Failed(failure.to_string()),
+        (Reply::Applied { .. }, None) => Vote::Applied,
+        // A node from which there is nothing to delete is free, which is what was asked.
+        (Reply::Refused { .. }, None) if matches!(outcome.op, Op::Release { .. }) => Vote::Applied,
+        (Reply::Refused { remaining, .. }, None) => Vote::Refused { remaining: *remaining },
+        (Reply::Quarantined { remaining }, None) => Vote::Quarantined { remaining: *remaining },
+        (Reply::Unknown, None) => Vote::Silent,
+    }
+}
+
+/// Carries one command to its node and brings the reply back, however late.
+async fn carry(subject: Arc<Subject>, command: Command) -> Outcome {
+    let Command { id, op, deadline } = command;
+    let result = match node_of(&subject, id.node()) {
+        Some(node) => ask(&subject, node, &op, deadline).await,
+        None => Err(Failure::from("there is no such node")),
+    };
+    let (reply, failure) = match result {
+        Ok(reply) => (reply, None),
+        Err(failure) => (Reply::Unknown, Some(failure)),
+    };
+    Outcome { id, op, reply, failure }
+}
+
+fn node_of(subject: &Subject, id: NodeId) -> Option<&Arc<Node>> {
+    subject.nodes.get(id.index())
+}
+
+/// Asks on the node's connection; once more on a new one if that turns out to be broken, which every
+/// command stands, because it says the same when it is repeated.
+async fn ask(
+    subject: &Subject,
+    node: &Arc<Node>,
+    op: &Op,
+    deadline: Instant,
+) -> Result<Reply, Failure> {
+    const TRIES: usize = 2;
+    let mut failure = Failure::from("not connected");
+    for repeat in 0..TRIES {
+        let link = node.link().await?;
+        // Whoever waited for a connection must not take a lock that nobody waits for any more.
+        if clock::now() >= deadline && !matches!(op, Op::Release { .. }) {
+            return Err(Failure::from("not connected in time"));
+        }
+        let dialect = subject.dialect.of(link.compare);
+        let repeated = repeat > 0;
+        match ask_on(subject, node, &link, dialect, op).await {
+            // Of a repeated `SET NX` it is not known whether the first one is in its way.
+            Ok(Reply::Refused { .. }) if repeated && is_plain_acquire(dialect, op) => {
+                return Err(Failure::from("the connection broke"));
+            }
+            Ok(reply) => return Ok(reply),
+            Err(error) if error.is_unrecoverable_error() => failure = Failure::from(&error),
+            Err(error) => return Err(Failure::from(&error)),
+        }
+    }
+    Err(failure)
+}
+
+const fn is_plain_acquire(dialect: Dialect, op: &Op) -> bool {
+    matches!((dialect, op), (Dialect::Plain { .. }, Op::Acquire { .. }))
+}
+
+/// Sends the command by the hash of its script, and with the script if the node does not have it.
+async fn ask_on(
+    subject: &Subject,
+    node: &Arc<Node>,
+    link: &Link,
+    dialect: Dialect,
+    op: &Op,
+) -> redis::RedisResult<Reply> {
+    let wire = subject.resources.wire(dialect).map_err(client_error)?;
+    for form in [Form::Sha1, Form::Text] {
+        let mut buffer = vec![0; wire.buffer_len()];
+        let command = command(&wire.encode(op, form, &mut buffer).map_err(client_error)?);
+        match value::decode(node.send(link, command).await, |value| wire.decode(op, value))? {
+            Answer::Reply(Reply::Unknown) => break,
+            Answer::Reply(reply) => return Ok(reply),
+            Answer::ScriptMissing => {}
+        }
+    }
+    Err(client_error("the answer is none that the protocol knows"))
+}
+
+/// A command of redis-rs with these parts.
+pub(crate) fn command(args: &Args<'_>) -> redis::Cmd {
+    let args = args.as_slice();
+    let bytes: usize = args.iter().map(|arg| arg.len() + 16).sum();
+    let mut command = redis::Cmd::with_capacity(args.len(), bytes);
+    for arg in args {
+        command.arg(*arg);
+    }
+    command
+}
+
+fn client_error(error: impl std::fmt::Display) -> redis::RedisError {
+    redis::RedisError::from((redis::ErrorKind::Client, "redlatch", error.to_string()))
+}

@@ -1,0 +1,84 @@
+#![forbid(unsafe_code)]
+//! A distributed lock on a majority of independent Redis nodes, with fencing tokens.
+//!
+//! ```no_run
+//! use redlatch::{Options, Redlatch};
+//! use std::time::Duration;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let redlatch = Redlatch::new(["redis://a:6379", "redis://b:6379", "redis://c:6379"])?;
+//!
+//! // Renewed while the work goes on, stopped if the lock is lost, released in any case.
+//! let options = Options::new(Duration::from_secs(30)).wait(Duration::from_secs(5));
+//! redlatch
+//!     .using("report", options, async |lease| {
+//!         println!("write with fence {:?}", lease.fence());
+//!     })
+//!     .await?;
+//!
+//! // Or step by step.
+//! let guard = redlatch.acquire("report", Duration::from_secs(30)).await?;
+//! println!("fence {:?}, good for {:?}", guard.fence(), guard.remaining());
+//! guard.release().await?;
+//!
+//! redlatch.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What Redlock does not promise
+//!
+//! A lease is a promise about time. It is broken by a node whose wall clock jumps, by a node that forgets
+//! (unless it has a [restart guard](Builder::restart_guard)), and it cannot stop a holder that was
+//! paused from acting after its lease has ended. Hand the [fence](Guard::fence) to what the lock
+//! protects, and refuse there what is lower than the highest fence seen: that covers all three.
+//!
+//! # Concepts
+//!
+//! - A **node** is one Redis server that fails independently of the others. A lock needs a majority, so
+//!   of five nodes two may be down, or hung, and nothing is slower for it.
+//! - The **ttl** is how long nodes keep a lock whose holder has gone. Its **validity**, the ttl less 1 %
+//!   and 2 ms for clocks, counted from before the first byte was sent, is how long the holder may rely
+//!   on it.
+//! - [`Guard`] is a lock that is held. Dropping it, or a future of this crate at any point, releases
+//!   whatever may be held, in the background, even if the application's runtime is gone: a thread of
+//!   the client's own carries all locks. [`Redlatch::shutdown`] waits for it.
+//! - Errors tell what to do by their kind, and what each node said by their `Display`.
+//!
+//! # Features
+//!
+//! - `tls` (on by default): `rediss://` URLs, with the system's certificates.
+//! - `tracing`: a span for each lock, and events for what happens to locks and connections.
+//!
+//! Features only add; none changes what happens.
+//!
+//! # Non-features
+//!
+//! - Semaphores, read-write locks and re-entrant locks: Redlock is a mutex, and so is its proof.
+//! - Nodes with a failover inside (Sentinel, a cluster): a replica that takes over may have forgotten.
+//! - Retries by the Redis client: the protocol repeats what it may repeat.
+
+pub mod blocking;
+mod builder;
+mod client;
+mod clock;
+mod drive;
+mod error;
+mod guard;
+mod inspect;
+mod node;
+mod options;
+mod reaper;
+mod trace;
+mod value;
+
+pub use builder::Builder;
+pub use client::Redlatch;
+pub use error::{
+    AcquireError, AdoptError, BuildError, ExtendError, InvalidRequest, ReleaseError, UsingError,
+    Vote, Votes,
+};
+pub use guard::{Guard, LeaseParts, LeaseView};
+pub use inspect::{Inspection, LockState, NodeSighting, NodeState};
+pub use options::{Options, Resources};
+pub use redlatch_core::{Drift, Loss, Token};

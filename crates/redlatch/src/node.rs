@@ -1,0 +1,339 @@
+//! One Redis node: a connection that all locks share, made when it is needed, replaced when it breaks.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::Shared;
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redlatch_core::Instant;
+use redlatch_core::wire::Compare;
+
+use crate::clock;
+
+/// The most commands that may wait for one node; more would only pile up in memory.
+const IN_FLIGHT_MAX: usize = 16_384;
+/// How long a node is left alone after a connection to it failed: from the least to the most.
+const RECONNECT_DELAY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Where a node is.
+pub(crate) enum Endpoint {
+    /// Connections are ours to make.
+    Client(Box<redis::Client>),
+    /// A connection that the application made and keeps alive.
+    Connection(Box<dyn Channel>),
+}
+
+/// Something that commands can be sent on: object-safe, cheap to clone.
+pub(crate) trait Channel: Send + Sync {
+    fn send(&self, command: redis::Cmd) -> BoxFuture<redis::RedisResult<redis::Value>>;
+    fn boxed_clone(&self) -> Box<dyn Channel>;
+}
+
+impl<C: ConnectionLike + Clone + Send + Sync + 'static> Channel for C {
+    fn send(&self, command: redis::Cmd) -> BoxFuture<redis::RedisResult<redis::Value>> {
+        let mut connection = self.clone();
+        Box::pin(async move { connection.req_packed_command(&command).await })
+    }
+
+    fn boxed_clone(&self) -> Box<dyn Channel> {
+        Box::new(self.clone())
+    }
+}
+
+/// A node and its connection.
+pub(crate) struct Node {
+    name: Arc<str>,
+    endpoint: Endpoint,
+    connect_timeout: Duration,
+    state: Mutex<State>,
+    /// When the node last answered anything, in nanoseconds of our clock.
+    heard: AtomicU64,
+    in_flight: AtomicUsize,
+    /// The `run_id` of every node's server, to find the server that was listed twice.
+    servers: Arc<Servers>,
+}
+
+enum State {
+    /// Not connected; not before `retry_at` again.
+    Down {
+        retry_at: Instant,
+        failures: u32,
+        error: Option<Failure>,
+    },
+    Connecting {
+        attempt: Shared<BoxFuture<Result<Link, Failure>>>,
+        failures: u32,
+    },
+    Up {
+        link: Link,
+        probing: bool,
+    },
+}
+
+/// A connection that works as far as is known.
+#[derive(Clone)]
+pub(crate) struct Link {
+    channel: Arc<dyn Channel>,
+    /// Distinguishes this connection from those before and after it.
+    generation: u64,
+    /// How the server compares and acts, for the plain dialect.
+    pub(crate) compare: Compare,
+}
+
+/// Why a node could not be asked: for people, without credentials or tokens.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure(Arc<str>);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<&str> for Failure {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<&redis::RedisError> for Failure {
+    fn from(error: &redis::RedisError) -> Self {
+        // Servers repeat arguments of commands that they do not know, and ours have tokens in them.
+        let text = match (error.code(), error.detail()) {
+            (Some(code), Some(detail)) => format!("{code} {detail}"),
+            (_, _) => error.to_string(),
+        };
+        let text = text.split(", with args beginning with").next().unwrap_or_default();
+        Self(text.trim().into())
+    }
+}
+
+/// The `run_id` of the server behind each node, by the node's place in the list.
+#[derive(Default)]
+pub(crate) struct Servers(Mutex<Vec<(Arc<str>, String)>>);
+
+impl Servers {
+    /// Notes that `node` is the server `run_id`; the name of another node that is the same server.
+    fn note(&self, node: &Arc<str>, run_id: &str) -> Option<Arc<str>> {
+        let mut servers = lock(&self.0);
+        servers.retain(|(name, _)| name != node);
+        let twin = servers.iter().find(|(_, other)| other == run_id).map(|(name, _)| name.clone());
+        if twin.is_none() {
+            servers.push((node.clone(), run_id.to_owned()));
+        }
+        twin
+    }
+}
+
+impl Node {
+    pub(crate) fn new(
+        name: Arc<str>,
+        endpoint: Endpoint,
+        connect_timeout: Duration,
+        servers: Arc<Servers>,
+    ) -> Self {
+        let state = State::Down { retry_at: Instant::ZERO, failures: 0, error: None };
+        Self {
+            name,
+            endpoint,
+            connect_timeout,
+            state: Mutex::new(state),
+            heard: AtomicU64::new(0),
+            in_flight: AtomicUsize::new(0),
+            servers,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// The node's connection; waits while it is being made, which is bounded, and fails at once while
+    /// the node is left alone after a failure.
+    pub(crate) async fn link(self: &Arc<Self>) -> Result<Link, Failure> {
+        let attempt = {
+            let mut state = self.state();
+            match &*state {
+                State::Up { link, .. } => return Ok(link.clone()),
+                State::Connecting { attempt, .. } => attempt.clone(),
+                State::Down { retry_at, error: Some(error), .. } if clock::now() < *retry_at => {
+                    return Err(error.clone());
+                }
+                State::Down { failures, .. } => {
+                    let failures = *failures;
+                    let attempt = self.clone().connect().boxed().shared();
+                    *state = State::Connecting { attempt: attempt.clone(), failures };
+                    // It goes on when whoever asked first has given up.
+                    tokio::spawn(attempt.clone());
+                    attempt
+                }
+            }
+        };
+        attempt.await
+    }
+
+    /// Sends one command. The answer may take for ever; the caller decides how long it cares.
+    pub(crate) async fn send(
+        &self,
+        link: &Link,
+        command: redis::Cmd,
+    ) -> redis::RedisResult<redis::Value> {
+        let _place = Place::take(&self.in_flight)?;
+        let result = link.channel.send(command).await;
+        match &result {
+            Err(error) if error.is_unrecoverable_error() => self.broken(link),
+            Ok(_) | Err(_) => {
+                self.heard.store(clock::now().as_nanos(), Ordering::Relaxed);
+            }
+        }
+        result
+    }
+
+    /// Forgets `link`, so that the next command connects anew.
+    fn broken(&self, link: &Link) {
+        let mut state = self.state();
+        if matches!(&*state, State::Up { link: up, .. } if up.generation == link.generation) {
+            *state = State::Down { retry_at: Instant::ZERO, failures: 0, error: None };
+        }
+    }
+
+    /// Tells the node that a command of it was not answered in time. A hung server answers when it
+    /// wakes up, but a broken path may not be noticed for minutes: so a second connection is tried
+    /// beside the first, and replaces it if the node is still silent on that.
+    pub(crate) fn suspect(self: &Arc<Self>) {
+        if matches!(self.endpoint, Endpoint::Connection(_)) {
+            return;
+        }
+        if let State::Up { probing: probing @ false, .. } = &mut *self.state() {
+            *probing = true;
+            tokio::spawn(self.clone().probe());
+        }
+    }
+
+    async fn probe(self: Arc<Self>) {
+        let since = clock::now().as_nanos();
+        let opened = self.open().await;
+        let mut state = self.state();
+        if let State::Up { link, probing } = &mut *state {
+            *probing = false;
+            if let Ok(new) = opened
+                && self.heard.load(Ordering::Relaxed) < since
+            {
+                *link = new;
+            }
+        }
+    }
+
+    async fn connect(self: Arc<Self>) -> Result<Link, Failure> {
+        let opened = self.open().await;
+        let mut state = self.state();
+        let failures = match &*state {
+            State::Connecting { failures, .. } => failures.saturating_add(1),
+            State::Down { .. } | State::Up { .. } => 1,
+        };
+        *state = match &opened {
+            Ok(link) => State::Up { link: link.clone(), probing: false },
+            Err(error) => {
+                let (min, max) = RECONNECT_DELAY;
+                let delay = min.saturating_mul(1 << failures.min(10)).min(max);
+                let retry_at = clock::now().saturating_add(delay);
+                State::Down { retry_at, failures, error: Some(error.clone()) }
+            }
+        };
+        drop(state);
+        match &opened {
+            Ok(_) => crate::trace::connected(&self.name),
+            Err(error) => crate::trace::not_connected(&self.name, error),
+        }
+        opened
+    }
+
+    /// Opens a connection and finds out whose it is, within the time for connecting.
+    async fn open(&self) -> Result<Link, Failure> {
+        let link = tokio::time::timeout(self.connect_timeout, async {
+            let channel: Arc<dyn Channel> = match &self.endpoint {
+                Endpoint::Client(client) => Arc::new(self.dial(client).await?),
+                Endpoint::Connection(channel) => channel.boxed_clone().into(),
+            };
+            self.identify(channel).await
+        });
+        link.await.unwrap_or_else(|_| {
+            let millis = self.connect_timeout.as_millis();
+            Err(Failure(format!("not connected within {millis} ms").into()))
+        })
+    }
+
+    async fn dial(&self, client: &redis::Client) -> Result<MultiplexedConnection, Failure> {
+        // Every timeout is ours: the one around `open`, and the deadline of each command.
+        let config = redis::AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None);
+        let connection = client.get_multiplexed_async_connection_with_config(&config).await;
+        connection.map_err(|error| Failure::from(&error))
+    }
+
+    /// Asks the server who it is. One that does not tell, because the user may not ask, is taken as
+    /// one of its own.
+    async fn identify(&self, channel: Arc<dyn Channel>) -> Result<Link, Failure> {
+        static GENERATIONS: AtomicU64 = AtomicU64::new(0);
+        let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
+        let mut command = redis::cmd("INFO");
+        command.arg("server");
+        let info = match channel.send(command).await.and_then(redis::Value::extract_error) {
+            Ok(redis::Value::BulkString(info)) => info,
+            Ok(redis::Value::VerbatimString { text, .. }) => text.into_bytes(),
+            Err(error) if error.is_unrecoverable_error() || error.code() == Some("NOAUTH") => {
+                return Err(Failure::from(&error));
+            }
+            Ok(_) | Err(_) => Vec::new(),
+        };
+        if let Some(run_id) = run_id(&info)
+            && let Some(twin) = self.servers.note(&self.name, run_id)
+        {
+            let text = format!("is the same server as {twin}; nodes must be independent servers");
+            return Err(Failure(text.into()));
+        }
+        Ok(Link { channel, generation, compare: Compare::of_server(&info) })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+fn run_id(info: &[u8]) -> Option<&str> {
+    let info = std::str::from_utf8(info).ok()?;
+    info.lines().find_map(|line| line.strip_prefix("run_id:"))
+}
+
+/// One of the places for commands that wait for a node.
+struct Place<'a>(&'a AtomicUsize);
+
+impl<'a> Place<'a> {
+    fn take(in_flight: &'a AtomicUsize) -> redis::RedisResult<Self> {
+        if in_flight.fetch_add(1, Ordering::Relaxed) >= IN_FLIGHT_MAX {
+            in_flight.fetch_sub(1, Ordering::Relaxed);
+            let text = "too many commands wait for an answer of this node";
+            return Err(redis::RedisError::from((redis::ErrorKind::Client, text)));
+        }
+        Ok(Self(in_flight))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A lock on data that no panic can leave half-changed.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,143 @@
+//! The thread that carries all locks of a client, and the bound on what it does after their owners
+//! have gone.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
+
+use crate::clock;
+use crate::error::BuildError;
+
+/// How many locks may wait for late replies, and ask silent nodes again, when their owners have gone.
+/// Beyond that, what silent nodes still have expires by itself.
+const LINGERING_MAX: usize = 4_096;
+/// How long the thread goes on releasing after the last owner has gone.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// A thread with a runtime of its own. Locks are carried there, so that neither dropping a future, nor
+/// a guard, nor the application's runtime keeps a lock from being released, and a busy executor
+/// cannot delay the news that a lock is lost.
+pub(crate) struct Engine {
+    handle: Handle,
+    ledger: Arc<Ledger>,
+    woken: watch::Receiver<()>,
+    /// The thread ends, when what is engaged has been drained, after this is dropped.
+    _alive: oneshot::Sender<()>,
+}
+
+/// How many errands there are.
+struct Ledger {
+    engaged: watch::Sender<usize>,
+    lingering: AtomicUsize,
+}
+
+impl Engine {
+    pub(crate) fn start() -> Result<Arc<Self>, BuildError> {
+        let error = |error: std::io::Error| BuildError::Thread(error.to_string());
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(error)?;
+        let handle = runtime.handle().clone();
+        let ledger =
+            Arc::new(Ledger { engaged: watch::Sender::new(0), lingering: AtomicUsize::new(0) });
+        let (waker, woken) = watch::channel(());
+        let (alive, orphaned) = oneshot::channel();
+        let engaged = ledger.engaged.subscribe();
+        std::thread::Builder::new()
+            .name("redlatch".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    tokio::spawn(clock::watch_for_suspend(waker));
+                    // Nothing is ever sent: it ends with the last owner.
+                    drop(orphaned.await);
+                    drained(engaged, DRAIN_MAX).await;
+                });
+                // Connections and lookups that hang do not keep the thread.
+                runtime.shutdown_background();
+            })
+            .map_err(error)?;
+        Ok(Arc::new(Self { handle, ledger, woken, _alive: alive }))
+    }
+
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.handle.spawn(task);
+    }
+
+    /// Runs `task` on the thread; `None` if the thread has ended.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        self.handle.spawn(task).await.ok()
+    }
+
+    pub(crate) fn woken(&self) -> watch::Receiver<()> {
+        self.woken.clone()
+    }
+
+    pub(crate) fn errand(&self) -> Errand {
+        self.ledger.engaged.send_modify(|engaged| *engaged += 1);
+        Errand { ledger: self.ledger.clone(), phase: Phase::Engaged }
+    }
+
+    /// Waits until every errand has heard from all nodes that answer in time, or for `within`.
+    pub(crate) async fn drain(&self, within: Duration) {
+        let engaged = self.ledger.engaged.subscribe();
+        self.run(drained(engaged, within)).await;
+    }
+}
+
+async fn drained(mut engaged: watch::Receiver<usize>, within: Duration) {
+    let none = engaged.wait_for(|engaged| *engaged == 0);
+    // Whether all are done or the time is up, there is nothing more to wait for.
+    drop(tokio::time::timeout(within, none).await);
+}
+
+/// One lock that the thread carries. First it is engaged: somebody waits for it, or nodes may still
+/// answer in time. Then it may linger.
+pub(crate) struct Errand {
+    ledger: Arc<Ledger>,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Engaged,
+    Lingering,
+    Over,
+}
+
+impl Errand {
+    /// Whether the errand may linger; `false` if too many do.
+    pub(crate) fn linger(&mut self) -> bool {
+        if self.phase == Phase::Engaged {
+            self.disengage();
+            let before = self.ledger.lingering.fetch_add(1, Ordering::Relaxed);
+            self.phase = Phase::Lingering;
+            if before >= LINGERING_MAX {
+                self.ledger.lingering.fetch_sub(1, Ordering::Relaxed);
+                self.phase = Phase::Over;
+            }
+        }
+        self.phase == Phase::Lingering
+    }
+
+    fn disengage(&self) {
+        self.ledger.engaged.send_modify(|engaged| *engaged = engaged.saturating_sub(1));
+    }
+}
+
+impl Drop for Errand {
+    fn drop(&mut self) {
+        match self.phase {
+            Phase::Engaged => self.disengage(),
+            Phase::Lingering => {
+                self.ledger.lingering.fetch_sub(1, Ordering::Relaxed);
+            }
+            Phase::Over => {}
+        }
+    }
+}
