@@ -1,0 +1,126 @@
+//! Nodes whose scripts are wrong in one place.
+
+use redlatch_core::{Fence, Op, Reply, Token};
+
+use crate::node::{Cell, Key, WallMillis};
+use crate::system::NodeCell;
+
+/// Declares a cell that is the shipped one, unless `$wrong` answers.
+macro_rules! cell {
+    ($(#[$doc:meta])* $name:ident, |$cell:ident, $now:ident, $op:ident| $wrong:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+        pub struct $name(Cell);
+
+        impl NodeCell for $name {
+            fn apply(&mut self, now: WallMillis, op: &Op) -> Reply {
+                let wrong = |$cell: &mut Cell, $now: WallMillis, $op: &Op| -> Option<Reply> { $wrong };
+                match wrong(&mut self.0, now, op) {
+                    Some(reply) => reply,
+                    None => self.0.apply(now, op),
+                }
+            }
+
+            fn owner(&self, now: WallMillis) -> Option<Token> {
+                self.0.owner(now)
+            }
+
+            fn fence(&self) -> u64 {
+                self.0.fence
+            }
+
+            fn drop_key(&mut self) {
+                self.0.drop_key();
+            }
+
+            fn drop_all(&mut self) {
+                self.0.drop_all();
+            }
+        }
+    };
+}
+
+const YES: Reply = Reply::Applied { fence: None };
+
+cell! {
+    /// M05: acquire sets the key although somebody else has it.
+    NoNx, |cell, now, op| {
+        if let Op::Acquire { token, .. } = op
+            && cell.owner(now).is_some_and(|owner| owner != *token)
+        {
+            cell.key = None;
+        }
+        None
+    }
+}
+
+cell! {
+    /// M06: release deletes the key, whoever has it.
+    BlindRelease, |cell, _now, op| {
+        let Op::Release { .. } = op else { return None };
+        cell.key = None;
+        Some(YES)
+    }
+}
+
+cell! {
+    /// M15: extend prolongs the key, whoever has it.
+    BlindExtend, |cell, now, op| {
+        let Op::Extend { ttl, .. } = op else { return None };
+        cell.owner(now)?;
+        let key = cell.key.as_mut()?;
+        key.expires_at = key.expires_at.max(now + u64::from(ttl.as_millis()));
+        Some(YES)
+    }
+}
+
+cell! {
+    /// M16: extend sets the time to live, also to a shorter one. Harmless while all ask for the same.
+    PlainExpire, |cell, now, op| {
+        let Op::Extend { token, ttl, .. } = op else { return None };
+        if cell.owner(now) != Some(*token) {
+            return None;
+        }
+        cell.key.as_mut()?.expires_at = now + u64::from(ttl.as_millis());
+        Some(YES)
+    }
+}
+
+cell! {
+    /// M20: seal raises the number, whoever has the key.
+    BlindSeal, |cell, _now, op| {
+        let Op::Seal { fence, .. } = op else { return None };
+        cell.fence = cell.fence.max(fence.get());
+        Some(Reply::Applied { fence: Fence::new(cell.fence) })
+    }
+}
+
+cell! {
+    /// M23: the number is not raised when the key gets another owner.
+    NoRaise, |cell, now, op| {
+        let Op::Acquire { proposal: Some(_), .. } = op else { return None };
+        if cell.owner(now).is_none() {
+            cell.fence = cell.fence.saturating_sub(1);
+        }
+        None
+    }
+}
+
+cell! {
+    /// M25: extend creates the key if it is gone.
+    Recreate, |cell, now, op| {
+        let Op::Extend { token, ttl, .. } = op else { return None };
+        if cell.owner(now).is_none() {
+            cell.key = Some(Key { token: *token, expires_at: now + u64::from(ttl.as_millis()) });
+        }
+        None
+    }
+}
+
+cell! {
+    /// L2: acquire is refused to whoever has the key already.
+    OwnIsRefused, |cell, now, op| {
+        let Op::Acquire { token, .. } = op else { return None };
+        (cell.owner(now) == Some(*token)).then_some(Reply::Refused { remaining: None, fence: None })
+    }
+}
