@@ -1,0 +1,182 @@
+//! Frames of the Redis protocol (RESP2 and RESP3): where each ends, and the arguments of a command.
+
+use std::io;
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// Longest frame that the proxy carries. Locks need some hundred bytes; what is longer is an error
+/// of the test or of this parser, and is better seen than buffered.
+const FRAME_BYTES_MAX: usize = 16 << 20;
+
+/// Room for one read: some hundred commands of locks.
+const READ_BYTES: usize = 16 << 10;
+
+/// Reads whole frames off a byte stream.
+pub(super) struct Frames<R> {
+    reader: R,
+    buffer: Vec<u8>,
+}
+
+impl<R: AsyncRead + Unpin> Frames<R> {
+    pub(super) fn new(reader: R) -> Self {
+        Self { reader, buffer: Vec::new() }
+    }
+
+    /// The next frame as it came, or `None` at the end of the stream; safe to cancel.
+    pub(super) async fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+        loop {
+            if let Some(length) = frame_length(&self.buffer)? {
+                return Ok(Some(self.buffer.drain(..length).collect()));
+            }
+            if self.buffer.len() > FRAME_BYTES_MAX {
+                return Err(malformed("a frame beyond all bounds"));
+            }
+            self.buffer.reserve(READ_BYTES);
+            if self.reader.read_buf(&mut self.buffer).await? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// Length of the first frame, or `None` while it is incomplete.
+fn frame_length(bytes: &[u8]) -> io::Result<Option<usize>> {
+    let mut end = 0;
+    let mut values_missing: usize = 1;
+    // Bounded by the bytes: each turn takes a line off them.
+    while values_missing > 0 {
+        let Some((line, after)) = line(bytes, end) else { return Ok(None) };
+        end = after;
+        values_missing -= 1;
+        match line.first() {
+            // A blob: text, error or verbatim text, with its length ahead; -1 stands for none.
+            Some(b'$' | b'!' | b'=') => {
+                if let Some(length) = count(line)? {
+                    end += length + 2;
+                }
+            }
+            Some(b'*' | b'~' | b'>') => values_missing += count(line)?.unwrap_or(0),
+            Some(b'%') => values_missing += 2 * count(line)?.unwrap_or(0),
+            // Attributes stand ahead of the value that they belong to.
+            Some(b'|') => values_missing += 2 * count(line)?.unwrap_or(0) + 1,
+            // Simple values, and commands typed as one line.
+            Some(_) | None => {}
+        }
+    }
+    Ok((end <= bytes.len()).then_some(end))
+}
+
+/// Whether a frame from the server answers no command.
+pub(super) fn is_push(frame: &[u8]) -> bool {
+    frame.first() == Some(&b'>')
+}
+
+/// The arguments of a command frame, at least its name.
+pub(super) fn arguments(frame: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+    let args = if frame.starts_with(b"*") { array(frame)? } else { words(frame) };
+    // Redis answers nothing to an empty command, so it would shift all replies after it.
+    if args.is_empty() { Err(malformed("an empty command")) } else { Ok(args) }
+}
+
+fn words(frame: &[u8]) -> Vec<Vec<u8>> {
+    frame
+        .split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty())
+        .map(<[u8]>::to_vec)
+        .collect()
+}
+
+fn array(frame: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+    let mut args = Vec::new();
+    let (_, mut at) = line(frame, 0).ok_or_else(|| malformed("an array without a length"))?;
+    while let Some((header, start)) = line(frame, at) {
+        if header.first() != Some(&b'$') {
+            return Err(malformed("a command argument that is no blob"));
+        }
+        let length = count(header)?.ok_or_else(|| malformed("a command argument without text"))?;
+        let text = frame.get(start..start + length);
+        args.push(text.ok_or_else(|| malformed("a cut argument"))?.to_vec());
+        at = start + length + 2;
+    }
+    Ok(args)
+}
+
+/// The line that starts at `from`, without its end, and where the next begins.
+fn line(bytes: &[u8], from: usize) -> Option<(&[u8], usize)> {
+    let rest = bytes.get(from..)?;
+    let length = rest.windows(2).position(|pair| pair == b"\r\n")?;
+    Some((&rest[..length], from + length + 2))
+}
+
+/// The number behind the type byte of a line; `None` stands for -1, the length of no value.
+fn count(line: &[u8]) -> io::Result<Option<usize>> {
+    let number: Option<i64> =
+        line.get(1..).and_then(|digits| str::from_utf8(digits).ok()?.parse().ok());
+    match number {
+        Some(-1) => Ok(None),
+        Some(number) => match usize::try_from(number) {
+            Ok(number) if number <= FRAME_BYTES_MAX => Ok(Some(number)),
+            Ok(_) | Err(_) => Err(malformed("a length beyond all bounds")),
+        },
+        None => Err(malformed("a length that is no number")),
+    }
+}
+
+fn malformed(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{arguments, frame_length};
+
+    #[test]
+    fn a_frame_ends_where_its_last_value_ends() {
+        let frames: &[&str] = &[
+            "+OK\r\n",
+            ":1\r\n",
+            "-ERR no\r\n",
+            "_\r\n",
+            "$-1\r\n",
+            "*-1\r\n",
+            "*0\r\n",
+            "$0\r\n\r\n",
+            "$4\r\n\r\n\r\n\r\n",
+            "=7\r\ntxt:abc\r\n",
+            "*2\r\n*1\r\n:1\r\n$1\r\na\r\n",
+            "%1\r\n+k\r\n*2\r\n:1\r\n:2\r\n",
+            "|1\r\n+ttl\r\n:9\r\n$1\r\na\r\n",
+            ">2\r\n+message\r\n$1\r\na\r\n",
+            "PING\r\n",
+        ];
+        for frame in frames {
+            let bytes = frame.as_bytes();
+            for cut in 0..bytes.len() {
+                let length = frame_length(&bytes[..cut]).expect("a well-formed start");
+                assert_eq!(length, None, "{frame:?} cut at {cut}");
+            }
+            let more = [bytes, b"+next\r\n"].concat();
+            let length = frame_length(&more).expect("a well-formed frame");
+            assert_eq!(length, Some(bytes.len()), "{frame:?}");
+        }
+    }
+
+    #[test]
+    fn a_command_is_an_array_or_a_line() {
+        for frame in ["*2\r\n$3\r\nGET\r\n$4\r\na\r\nb\r\n", "GET a\r\n"] {
+            let args = arguments(frame.as_bytes()).expect("a well-formed command");
+            assert_eq!(args[0], b"GET", "{frame:?}");
+            assert_eq!(args.len(), 2, "{frame:?}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_an_error() {
+        for frame in ["*x\r\n", "$-2\r\n", "$99999999999\r\n"] {
+            assert!(frame_length(frame.as_bytes()).is_err(), "{frame:?}");
+        }
+        for frame in ["*0\r\n", "\r\n", "*1\r\n:1\r\n"] {
+            assert!(arguments(frame.as_bytes()).is_err(), "{frame:?}");
+        }
+    }
+}
