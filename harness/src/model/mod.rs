@@ -48,8 +48,8 @@ mod story;
 mod table;
 
 pub use bounds::{
-    Bounds, BoundsError, CLIENTS_MAX, Choice, FOR_GOOD, Fences, Invariant, Keep, NODES_MAX, Reductions,
-    Switch, Time,
+    Bounds, BoundsError, CLIENTS_MAX, Choice, FOR_GOOD, Fences, Invariant, Keep, NODES_MAX,
+    Reductions, Switch, Time,
 };
 pub use explore::{Budget, Outcome, explore};
 pub use space::Sights;
