@@ -5,6 +5,7 @@ pub mod check;
 pub mod embedded;
 pub mod history;
 pub mod model;
+pub mod mutants;
 pub mod node;
 pub mod plan;
 #[cfg(feature = "embedded")]

@@ -22,7 +22,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use fault::{Direction, Fault, FaultKind, Keep, Who};
 pub use shape::{
-    CLIENTS_MAX, Clocks, NODES_MAX, Network, RESOURCES_MAX, ResourceMode, Retries, Shape, Work,
+    CLIENTS_MAX, Clocks, NODES_MAX, Network, RESOURCES_MAX, ResourceMode, Retries, Shape, Sizes,
+    Work,
 };
 pub(crate) use simpler::simpler;
 pub use strategy::{PlanTree, Plans, plans};
@@ -106,14 +107,20 @@ impl Plan {
     /// seed has its own selection (swarm testing), so that rare combinations are not rare.
     #[must_use]
     pub fn draw(seed: u64, profile: Profile) -> Self {
+        Self::draw_sized(seed, profile, Sizes::DRAWN)
+    }
+
+    /// The plan of `seed` for so many nodes and clients.
+    #[must_use]
+    pub fn draw_sized(seed: u64, profile: Profile, sizes: Sizes) -> Self {
         let mut plan = Self::calm(seed, profile);
-        plan.redraw(seed, profile);
+        plan.redraw(seed, profile, sizes);
         plan
     }
 
     /// Becomes the plan of `seed`, without giving memory back.
-    pub fn redraw(&mut self, seed: u64, profile: Profile) {
-        draw::draw(self, seed, profile);
+    pub fn redraw(&mut self, seed: u64, profile: Profile, sizes: Sizes) {
+        draw::draw(self, seed, profile, sizes);
     }
 
     /// The plan as one line of JSON.

@@ -44,7 +44,7 @@ pub enum Invariant {
     Api = 13,
 }
 
-/// What may be taken for granted (verification.md §2.1).
+/// What may be taken for granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Assumption {

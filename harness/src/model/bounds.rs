@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use redlatch_core::{Config, ConfigError, Drift, Quorum, QuorumError, Retry, Ttl, TtlError};
 
+use crate::check::Invariant;
+
 /// The most nodes of a model.
 pub const NODES_MAX: usize = 5;
 /// The most clients of a model.
@@ -62,7 +64,7 @@ pub struct Bounds {
     pub cancels: Choice,
     /// What is left out because it cannot change the verdict.
     pub reductions: Reductions,
-    /// What must hold.
+    /// What must hold: some of [`MODELLED`].
     pub invariants: Vec<Invariant>,
 }
 
@@ -161,66 +163,23 @@ impl Reductions {
     pub const CAUTIOUS: Self = Self { lazy: Switch::On, ..Self::NONE };
 }
 
-/// What must hold in every state, or at every grant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Invariant {
-    /// I1: whoever believes to hold the lock has a majority of nodes that nobody else can lock: each
-    /// holds its token, or is kept from voting.
-    Witness,
-    /// I2: at most one client believes to hold the lock.
-    Mutex,
-    /// I3: no fence is granted twice.
-    FenceUnique,
-    /// I4: a fence is larger than every one granted before its `acquire` began.
-    FenceOrder,
-    /// I5: whoever believes has the largest fence granted.
-    HoldOrder,
-    /// I9: when all is quiet, no node holds the token of an attempt that is over.
-    NoGhost,
-    /// I10, as far as it can be seen without time: a client without rivals is never refused.
-    Progress,
-    /// I11: whatever is under way has a deadline.
-    Termination,
-}
-
-impl Invariant {
-    /// Every one.
-    pub const ALL: [Self; 8] = [
-        Self::Witness,
-        Self::Mutex,
-        Self::FenceUnique,
-        Self::FenceOrder,
-        Self::HoldOrder,
-        Self::NoGhost,
-        Self::Progress,
-        Self::Termination,
-    ];
-    /// Those about exclusion, which need clocks within bounds.
-    pub const EXCLUSION: [Self; 3] = [Self::Witness, Self::Mutex, Self::HoldOrder];
-    /// Those about fences, which need no clocks.
-    pub const FENCES: [Self; 2] = [Self::FenceUnique, Self::FenceOrder];
-
-    /// The name used in reports.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Witness => "WITNESS",
-            Self::Mutex => "MUTEX",
-            Self::FenceUnique => "FENCE-UNIQUE",
-            Self::FenceOrder => "FENCE-ORDER",
-            Self::HoldOrder => "HOLD-ORDER",
-            Self::NoGhost => "NO-GHOST",
-            Self::Progress => "PROGRESS",
-            Self::Termination => "TERMINATION",
-        }
-    }
-}
-
-impl fmt::Display for Invariant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
+/// The invariants that the model knows. The others are about the machine's own clock, its answers, or
+/// what a resource lets in; they are the simulator's.
+pub const MODELLED: [Invariant; 8] = [
+    Invariant::Witness,
+    Invariant::Mutex,
+    Invariant::FenceUnique,
+    Invariant::FenceOrder,
+    Invariant::HoldOrder,
+    Invariant::NoGhost,
+    // As far as it can be seen without time: a client without rivals is never refused.
+    Invariant::Progress,
+    Invariant::Termination,
+];
+/// Those about exclusion, which need clocks within bounds.
+const EXCLUSION: [Invariant; 3] = [Invariant::Witness, Invariant::Mutex, Invariant::HoldOrder];
+/// Those about fences, which need no clocks.
+const FENCES: [Invariant; 2] = [Invariant::FenceUnique, Invariant::FenceOrder];
 
 /// The bounds make no model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,6 +188,8 @@ pub enum BoundsError {
     Size,
     /// No ticks of validity, or no attempt.
     Empty,
+    /// The model does not know this invariant; it is not one of [`MODELLED`].
+    Invariant(Invariant),
     /// The core refused the configuration.
     Config(ConfigError),
 }
@@ -244,6 +205,9 @@ impl fmt::Display for BoundsError {
                 )
             }
             Self::Empty => f.write_str("a model needs a tick of validity and an attempt each"),
+            Self::Invariant(invariant) => {
+                write!(f, "{invariant} cannot be seen in a model; the simulator checks it")
+            }
             Self::Config(error) => error.fmt(f),
         }
     }
@@ -292,7 +256,7 @@ impl Bounds {
             unknowns: 0,
             cancels: Choice::Allowed,
             reductions: Reductions::ALL,
-            invariants: Invariant::EXCLUSION.to_vec(),
+            invariants: EXCLUSION.to_vec(),
         }
     }
 
@@ -304,7 +268,7 @@ impl Bounds {
             time: Time::Untimed,
             fences: Some(Fences::COUNTED),
             cancels: Choice::Never,
-            invariants: Invariant::FENCES.to_vec(),
+            invariants: FENCES.to_vec(),
             ..Self::exclusion(nodes, clients)
         }
     }
@@ -323,6 +287,9 @@ impl Bounds {
                 <= GRANTS_MAX;
         if !sizes {
             return Err(BoundsError::Size);
+        }
+        if let Some(other) = self.invariants.iter().find(|asked| !MODELLED.contains(asked)) {
+            return Err(BoundsError::Invariant(*other));
         }
         let tries = NonZeroU32::new(self.tries[client].into()).ok_or(BoundsError::Empty)?;
         let drift = Drift::from_ppm(0).ok_or(BoundsError::Empty)?;

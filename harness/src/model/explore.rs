@@ -7,10 +7,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::bounds::{Bounds, BoundsError, Invariant};
+use super::bounds::{Bounds, BoundsError};
 use super::space::{Memo, Sights, Space, State};
 use super::story::{self, Story};
 use super::table::lock;
+use crate::check::Invariant;
 use crate::system::{Machine, NodeCell};
 
 /// Enough that threads rarely meet.

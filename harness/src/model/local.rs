@@ -42,7 +42,7 @@ pub(crate) struct Local<M> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct App {
     acquires_left: u8,
-    acquires: u8,
+    pub(crate) acquires: u8,
     extensions_left: u8,
     pub(crate) stage: Stage,
 }
@@ -136,11 +136,11 @@ impl Told {
     }
 }
 
-/// The nonce of an `acquire`: names the client and the call.
+/// The nonce of an `acquire`: names the client and the call, as a `TokenName` reads it.
 const fn nonce(client: u8, call: u8) -> [u8; 16] {
     let mut nonce = [0; 16];
     nonce[0] = client;
-    nonce[1] = call;
+    nonce[4] = call;
     nonce
 }
 

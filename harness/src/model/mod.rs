@@ -39,6 +39,7 @@
 //! ```
 
 mod bounds;
+mod chronicle;
 mod dissect;
 mod explore;
 mod local;
@@ -48,9 +49,10 @@ mod story;
 mod table;
 
 pub use bounds::{
-    Bounds, BoundsError, CLIENTS_MAX, Choice, FOR_GOOD, Fences, Invariant, Keep, NODES_MAX,
+    Bounds, BoundsError, CLIENTS_MAX, Choice, FOR_GOOD, Fences, Keep, MODELLED, NODES_MAX,
     Reductions, Switch, Time,
 };
+pub use chronicle::STEP;
 pub use explore::{Budget, Outcome, explore};
 pub use space::Sights;
 pub use story::Story;

@@ -8,13 +8,12 @@ use std::sync::OnceLock;
 use redlatch_core::{NodeId, Op, Reply, Token};
 use rustc_hash::FxHashMap;
 
-use super::bounds::{
-    Bounds, BoundsError, CLIENTS_MAX, GRANTS_MAX, Invariant, NODES_MAX, Switch, Time,
-};
+use super::bounds::{Bounds, BoundsError, CLIENTS_MAX, GRANTS_MAX, NODES_MAX, Switch, Time};
 use super::dissect::{digest, mix};
 use super::local::{Act, Local, Rules, Told, client_of};
 use super::site::{Site, Timed};
 use super::table::Table;
+use crate::check::Invariant;
 use crate::system::{Machine, NodeCell};
 
 /// Renamings of three clients.

@@ -4,14 +4,17 @@ use std::fmt;
 
 use redlatch_core::{Op, Reply, Token};
 
-use super::bounds::{Invariant, Keep, TICK_NANOS, Time};
+use super::bounds::{Keep, TICK_NANOS, Time};
+use super::chronicle::Chronicle;
 use super::explore::Breach;
 use super::local::{Act, Message, Told, client_of};
 use super::space::{Client, How, Memo, Move, Space, State, Step};
+use crate::check::Invariant;
+use crate::history::History;
 use crate::system::{Machine, NodeCell};
 
 /// The shortest way to break an invariant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Story {
     /// What does not hold.
     pub invariant: Invariant,
@@ -19,6 +22,8 @@ pub struct Story {
     pub end: String,
     /// What happened, one sentence each.
     pub steps: Vec<String>,
+    /// The same as events; step k is at k times [`STEP`](super::STEP).
+    pub history: History,
 }
 
 impl fmt::Display for Story {
@@ -39,12 +44,14 @@ pub(crate) fn tell<M: Machine, C: NodeCell>(
     let mut state = space.initial();
     let mut memo = Memo::default();
     let mut steps = Vec::new();
+    let mut chronicle = Chronicle::new();
     let mut ticks = 0;
     for &to in path.iter().skip(1) {
         let taken = first(space, &state, &mut memo, |next, broken| {
             broken.is_none() && space.fingerprint(next) == to
         });
         let Some((step, next)) = taken else { break };
+        chronicle.note_step(space, &state, &next, step);
         steps.push(words(space, &state, &next, step, &mut ticks));
         state = next;
     }
@@ -52,13 +59,16 @@ pub(crate) fn tell<M: Machine, C: NodeCell>(
         let broken = broken.or_else(|| space.broken(next));
         broken == Some(breach.invariant) && space.fingerprint(next) == breach.to
     });
+    let mut granted_last = None;
     if let Some((step, next)) = last {
+        chronicle.note_step(space, &state, &next, step);
         steps.push(words(space, &state, &next, step, &mut ticks));
-        let granted = granted(space, &state, step);
-        let end = end(space, &next, breach.invariant, granted);
-        return Story { invariant: breach.invariant, end, steps };
+        granted_last = granted(space, &state, step);
+        state = next;
     }
-    Story { invariant: breach.invariant, end: end(space, &state, breach.invariant, None), steps }
+    let invariant = breach.invariant;
+    let end = end(space, &state, invariant, granted_last);
+    Story { invariant, end, steps, history: chronicle.finish(invariant) }
 }
 
 /// The first step after which `wanted` says yes.
@@ -348,6 +358,12 @@ fn end<M: Machine, C: NodeCell>(
             None => "a key is left behind".to_owned(),
         },
         Invariant::Progress => "a client without rivals is refused".to_owned(),
+        // Bounds that ask for these make no model.
+        Invariant::FenceWitness
+        | Invariant::Resource
+        | Invariant::LeaseSound
+        | Invariant::NoFalseLoss
+        | Invariant::Api => format!("{broken} does not hold"),
         Invariant::Termination => {
             let untimed =
                 if space.bounds.time == Time::Untimed { ", whatever time it is" } else { "" };

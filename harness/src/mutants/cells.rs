@@ -124,3 +124,84 @@ cell! {
         (cell.owner(now) == Some(*token)).then_some(Reply::Refused { remaining: None, fence: None })
     }
 }
+
+/// X2: the number is written down when the key goes, and not before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct WritesBehind {
+    cell: Cell,
+    written: u64,
+}
+
+impl NodeCell for WritesBehind {
+    fn apply(&mut self, now: WallMillis, op: &Op) -> Reply {
+        let reply = self.cell.apply(now, op);
+        if self.cell.key.is_none() {
+            self.written = self.cell.fence;
+        }
+        reply
+    }
+
+    fn owner(&self, now: WallMillis) -> Option<Token> {
+        self.cell.owner(now)
+    }
+
+    fn fence(&self) -> u64 {
+        self.written
+    }
+
+    fn drop_key(&mut self) {
+        self.cell.drop_key();
+        self.written = self.cell.fence;
+    }
+
+    fn drop_all(&mut self) {
+        *self = Self::default();
+    }
+}
+
+cell! {
+    /// Release says that the key is gone, and keeps it.
+    KeepsTheKey, |cell, now, op| {
+        let Op::Release { .. } = op else { return None };
+        let key = cell.key;
+        let reply = cell.apply(now, op);
+        cell.key = key;
+        Some(reply)
+    }
+}
+
+cell! {
+    /// Seal says that the number is raised, and does not raise it.
+    SealsNothing, |cell, now, op| {
+        let Op::Seal { token, fence } = op else { return None };
+        (cell.owner(now) == Some(*token)).then_some(Reply::Applied { fence: Some(*fence) })
+    }
+}
+
+cell! {
+    /// The number goes with the key.
+    ForgetsItsNumber, |cell, now, _op| {
+        if cell.owner(now).is_none() {
+            cell.fence = 0;
+        }
+        None
+    }
+}
+
+cell! {
+    /// The number is never raised, once there is one.
+    NeverRaises, |cell, now, op| {
+        let before = cell.fence;
+        let reply = cell.apply(now, op);
+        match reply {
+            Reply::Applied { fence: Some(_) } if before > 0 => {
+                cell.fence = before;
+                Some(Reply::Applied { fence: Fence::new(before) })
+            }
+            Reply::Applied { .. }
+            | Reply::Refused { .. }
+            | Reply::Unknown
+            | Reply::Quarantined { .. } => Some(reply),
+        }
+    }
+}

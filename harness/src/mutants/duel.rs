@@ -6,13 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::time::{Duration, Instant as Clock};
+use std::time::Duration;
 
 use redlatch_core::{Command, CommandId, Config, Event, Instant, Quorum, Reply, Retry, Ttl};
 
-use super::registry::{Mutant, Trial};
-use super::runner::Verdict;
-use crate::model::{BoundsError, Invariant, Story};
+use crate::model::BoundsError;
 use crate::system::{Machine, NodeCell};
 
 /// The retries that two clients are given to break a tie: far more than chance needs.
@@ -127,34 +125,6 @@ impl<M: Machine, C: NodeCell> Field<M, C> {
                 Event::Extended(_) | Event::AtRisk { .. } | Event::Lost { .. } | Event::Released(_),
             )
             | None => {}
-        }
-    }
-}
-
-/// The tier of the duels.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Duels;
-
-impl Trial for Duels {
-    type Verdict = Verdict;
-
-    fn put<M: Machine, C: NodeCell>(&mut self, mutant: &Mutant) -> Verdict {
-        if mutant.bounds.is_some() {
-            return Verdict::NotHere;
-        }
-        let started = Clock::now();
-        let Ok(duel) = duel::<M, C>() else { return Verdict::NotHere };
-        if duel.granted_at.is_some() {
-            return Verdict::Survived { states: duel.turns };
-        }
-        let steps = vec![format!("two clients ask at once, and lose {} attempts in step", duel.ties)];
-        let end = "nobody is ever granted the lock".to_owned();
-        let story = Story { invariant: Invariant::Progress, end, steps };
-        Verdict::Killed {
-            by: Invariant::Progress,
-            story,
-            states: duel.turns,
-            elapsed: started.elapsed(),
         }
     }
 }

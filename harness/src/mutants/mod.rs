@@ -1,13 +1,14 @@
 //! Planted bugs: what a lock gets wrong in the wild, one at a time, to see whether the harness notices.
 //!
 //! Each is a wrapper around the shipped [`Lock`](redlatch_core::Lock) that spoils one thing ([`Plant`]),
-//! a [`Cell`](crate::node::Cell) that does one operation wrongly, or a [`Setting`] of the nodes that is
-//! wrong. [`each`] hands every one of them to a [`Trial`], which may be any tier that is generic over
-//! [`Machine`](crate::system::Machine) and [`NodeCell`](crate::system::NodeCell); [`Exhaustive`] and
-//! [`Duels`] are the ones that are here.
+//! a [`Cell`](crate::node::Cell) that does one operation wrongly, or a [`Setting`] of the world that is
+//! wrong. [`each`] hands them to a [`Trial`], which may be any tier that is generic over
+//! [`Machine`](crate::system::Machine) and [`NodeCell`](crate::system::NodeCell); [`run`] puts each to
+//! the [`Place`] that shows it with the least effort: the exhaustive model, the simulator, or a
+//! [`duel`].
 //!
-//! The numbers are those of the research note: M are protocol bugs, L are bugs of liveness, X were
-//! added so that every invariant has a bug that nothing else finds.
+//! M are bugs of the protocol, L are bugs of liveness, X were added so that every invariant has a bug
+//! that nothing else sees ([`Seen::Once`]): an invariant without one could be left out unnoticed.
 
 mod cells;
 mod duel;
@@ -16,18 +17,21 @@ mod registry;
 mod replies;
 mod runner;
 mod terms;
+mod told;
 mod votes;
 
 pub use cells::{
-    BlindExtend, BlindRelease, BlindSeal, NoNx, NoRaise, OwnIsRefused, PlainExpire, Recreate,
+    BlindExtend, BlindRelease, BlindSeal, ForgetsItsNumber, KeepsTheKey, NeverRaises, NoNx,
+    NoRaise, OwnIsRefused, PlainExpire, Recreate, SealsNothing, WritesBehind,
 };
-pub use duel::{Duel, Duels, duel};
+pub use duel::{Duel, duel};
 pub use plant::Plant;
-pub use registry::{MUTANTS, Mutant, Setting, Trial, each};
+pub use registry::{MUTANTS, Mutant, Place, Seen, Setting, Trial, each};
 pub use replies::{AnyReply, AnyRound, ExtendFromReply, Late, OneIsAll, SealAnyNumber, Timely};
-pub use runner::{Exhaustive, Report, Row, Verdict, run};
+pub use runner::{Asked, Evidence, Kill, Report, Row, Tiers, Verdict, run, run_one};
 pub use terms::{
     FromReply, HeldInRelease, NoCheck, NoDrift, NoJitter, NoUndo, OneByOne, Revive, SameToken,
     ShortFirst, WaitsForAll,
 };
+pub use told::{GivesUpEarly, LateEnd, NeverReleases, SkipsOneUndo, SleepsForEver, TellsMore};
 pub use votes::{HalfIsEnough, Largest, QuarantineIsYes, Smallest, TwiceIsTwo, Unsealed};

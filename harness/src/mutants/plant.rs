@@ -5,7 +5,8 @@ use std::fmt::Debug;
 use std::hash::Hash;
 
 use redlatch_core::{
-    Command, CommandId, Config, Event, Instant, Lease, Lock, NodeId, Op, Proposal, Reply, WrongPhase,
+    Command, CommandId, Config, Event, Instant, Lease, Lock, NodeId, Op, Proposal, Reply,
+    WrongPhase,
 };
 
 use crate::system::Machine;

@@ -4,33 +4,71 @@ use redlatch_core::Lock;
 
 use super::cells::{
     BlindExtend, BlindRelease, BlindSeal, NoNx, NoRaise, OwnIsRefused, PlainExpire, Recreate,
+    WritesBehind,
 };
 use super::replies::{AnyReply, AnyRound, ExtendFromReply, Late, OneIsAll, SealAnyNumber, Timely};
 use super::terms::{
     FromReply, HeldInRelease, NoCheck, NoDrift, NoJitter, NoUndo, OneByOne, Revive, SameToken,
     ShortFirst, WaitsForAll,
 };
+use super::told::{GivesUpEarly, LateEnd, SkipsOneUndo, TellsMore};
 use super::votes::{HalfIsEnough, Largest, QuarantineIsYes, Smallest, TwiceIsTwo, Unsealed};
-use crate::model::{Bounds, Fences, Invariant, Reductions, Switch};
+use crate::check::Invariant;
+use crate::model::{Bounds, Fences, Reductions, Switch};
 use crate::node::Cell;
+use crate::plan::Profile;
 use crate::system::{Machine, NodeCell};
 
 /// A bug, and what is expected of the harness.
 #[derive(Clone, Copy, Debug)]
 pub struct Mutant {
-    /// As in the research note.
+    /// M for the protocol, L for liveness, X for those that only one invariant sees.
     pub id: &'static str,
     /// What is wrong, in a line.
     pub wrong: &'static str,
-    /// The invariant that finds it first.
+    /// The invariant that finds it.
     pub killer: Invariant,
-    /// What is wrong about the nodes, if it is not what they run.
+    /// Whether others would find it too.
+    pub seen: Seen,
+    /// What is wrong about the world, if it is not the machine nor the cell.
     pub setting: Setting,
-    /// The model in which it is found; `None` if it takes time, which is for other tiers.
-    pub bounds: Option<fn() -> Bounds>,
+    /// Where it is looked for.
+    pub place: Place,
 }
 
-/// How nodes are run.
+/// Which invariants see a bug, of those that its place checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// None but its killer: with all others checked and that one left out, everything seems to hold.
+    Once,
+    /// Its killer, and maybe others.
+    Often,
+}
+
+/// The tier that a bug is put to: the cheapest that shows it.
+#[derive(Clone, Copy, Debug)]
+pub enum Place {
+    /// The exhaustive model, within these bounds.
+    Model(fn() -> Bounds),
+    /// The simulator, with so many plans of this profile.
+    Simulator(Profile, u64),
+    /// Two clients in lock-step.
+    Duel,
+}
+
+impl Place {
+    /// The tier's name.
+    #[must_use]
+    pub const fn tier(&self) -> &'static str {
+        match self {
+            Self::Model(_) => "model",
+            Self::Simulator(..) => "sim",
+            Self::Duel => "duel",
+        }
+    }
+}
+
+/// How nodes are run, and what the resource is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setting {
     /// As they should be: one that crashed does not vote for the longest ttl, and fences survive.
@@ -43,6 +81,8 @@ pub enum Setting {
     FencesLost,
     /// A node that crashed never votes again.
     OutForGood,
+    /// The resource lets everybody in, whatever the fence.
+    OpenResource,
 }
 
 /// Something that a planted bug can be put to.
@@ -53,6 +93,9 @@ pub trait Trial {
     /// for the trial to obey.
     fn put<M: Machine, C: NodeCell>(&mut self, mutant: &Mutant) -> Self::Verdict;
 }
+
+/// Where all assumptions hold, so that every invariant is looked at.
+const SYNCHRONOUS: Place = Place::Simulator(Profile::Synchronous, 5_000);
 
 /// For cells that are wrong: a request that does nothing now may do something later.
 const CELL: Reductions = Reductions { dead: Switch::Off, ..Reductions::ALL };
@@ -102,21 +145,26 @@ fn alone(invariant: Invariant) -> Bounds {
 
 /// Declares the registry: one line for each, with the machine and the cell it consists of.
 macro_rules! mutants {
-    ($($id:literal $killer:ident $setting:ident <$machine:ty, $cell:ty> $bounds:expr, $wrong:literal;)*) => {
+    ($($id:literal $killer:ident $seen:ident $setting:ident <$machine:ty, $cell:ty> $place:expr,
+        $wrong:literal;)*) => {
         /// All planted bugs.
         pub const MUTANTS: &[Mutant] = &[$(Mutant {
             id: $id,
             wrong: $wrong,
             killer: Invariant::$killer,
+            seen: Seen::$seen,
             setting: Setting::$setting,
-            bounds: $bounds,
+            place: $place,
         }),*];
 
-        /// Puts every bug to `trial`, in order.
-        pub fn each<T: Trial>(trial: &mut T) -> Vec<(&'static Mutant, T::Verdict)> {
+        /// Puts every bug for which `wanted` says yes to `trial`, in order.
+        pub fn each<T: Trial>(
+            wanted: impl Fn(&Mutant) -> bool,
+            trial: &mut T,
+        ) -> Vec<(&'static Mutant, T::Verdict)> {
             let mut verdicts = Vec::with_capacity(MUTANTS.len());
             let mut mutants = MUTANTS.iter();
-            $(if let Some(mutant) = mutants.next() {
+            $(if let Some(mutant) = mutants.next().filter(|mutant| wanted(mutant)) {
                 verdicts.push((mutant, trial.put::<$machine, $cell>(mutant)));
             })*
             verdicts
@@ -125,58 +173,74 @@ macro_rules! mutants {
 }
 
 mutants! {
-    "M01" Witness Right <NoDrift, Cell> Some(pair), "no margin for drift";
-    "M02" Witness Right <FromReply, Cell> Some(pair), "validity counts from the reply";
-    "M03" Witness Right <NoCheck, Cell> Some(pair), "a late majority is a grant";
-    "M04" Witness Right <HalfIsEnough, Cell> Some(tabled), "half of the nodes are enough";
-    "M05" Witness Right <Lock, NoNx> Some(cells), "acquire overwrites";
-    "M06" Witness Right <Lock, BlindRelease> Some(cells), "release does not compare";
-    "M07" Witness Right <SameToken, Cell> Some(retrying), "a retry has the same token";
-    "M08" Witness Right <AnyReply, Cell> Some(|| Bounds { reductions: TABLE, ..retrying() }), "a reply is matched by its node only";
-    "M09" Witness Right <TwiceIsTwo, Cell> Some(|| Bounds { replies_twice: 1, ..tabled() }),
+    "M01" Witness Often Right <NoDrift, Cell> Place::Model(pair), "no margin for drift";
+    "M02" Witness Often Right <FromReply, Cell> Place::Model(pair), "validity counts from the reply";
+    "M03" Witness Often Right <NoCheck, Cell> Place::Model(pair), "a late majority is a grant";
+    "M04" Witness Often Right <HalfIsEnough, Cell> Place::Model(tabled), "half of the nodes are enough";
+    "M05" Witness Often Right <Lock, NoNx> Place::Model(cells), "acquire overwrites";
+    "M06" Witness Once Right <Lock, BlindRelease> Place::Model(cells), "release does not compare";
+    "M07" Witness Often Right <SameToken, Cell> Place::Model(retrying), "a retry has the same token";
+    "M08" Witness Often Right <AnyReply, Cell> Place::Model(|| Bounds { reductions: TABLE, ..retrying() }), "a reply is matched by its node only";
+    "M09" Witness Often Right <TwiceIsTwo, Cell> Place::Model(|| Bounds { replies_twice: 1, ..tabled() }),
         "a yes that arrives twice counts twice";
-    "M10" Witness Right <HeldInRelease, Cell> Some(pair), "believed until the release is confirmed";
-    "M11" Witness NoQuarantine <Lock, Cell> Some(crashing), "a node that forgot votes at once";
-    "M12" Witness ShortQuarantine <Lock, Cell> Some(crashing), "quarantine ends a tick early";
-    "M13" Witness Right <ExtendFromReply, Cell> Some(|| extending(1)),
+    "M10" Witness Often Right <HeldInRelease, Cell> Place::Model(pair), "believed until the release is confirmed";
+    "M11" Witness Often NoQuarantine <Lock, Cell> Place::Model(crashing), "a node that forgot votes at once";
+    "M12" Witness Often ShortQuarantine <Lock, Cell> Place::Model(crashing), "quarantine ends a tick early";
+    "M13" Witness Often Right <ExtendFromReply, Cell> Place::Model(|| extending(1)),
         "an extension counts from its reply";
-    "M14" Witness Right <OneIsAll, Cell> Some(|| extending(1)), "one node's extension counts for all";
-    "M15" Witness Right <Lock, BlindExtend> Some(|| Bounds { extensions: 1, ..cells() }),
+    "M14" Witness Often Right <OneIsAll, Cell> Place::Model(|| extending(1)), "one node's extension counts for all";
+    "M15" Witness Often Right <Lock, BlindExtend> Place::Model(|| Bounds { extensions: 1, ..cells() }),
         "extend does not compare";
-    "M16" Witness Right <ShortFirst, PlainExpire> Some(|| extending(1)),
+    "M16" Witness Often Right <ShortFirst, PlainExpire> Place::Model(|| extending(1)),
         "a shorter extension shortens the key";
-    "M17" Witness Right <AnyRound, Cell> Some(|| extending(2)),
+    "M17" Witness Often Right <AnyRound, Cell> Place::Model(|| extending(2)),
         "the reply to one extension counts for the next";
-    "M18" FenceOrder Right <Unsealed<Largest>, Cell> Some(|| Bounds { reductions: TABLE, ..fencing([5, 1, 1, 0, 0]) }),
+    "M18" FenceOrder Once Right <Unsealed<Largest>, Cell> Place::Model(|| Bounds { reductions: TABLE, ..fencing([5, 1, 1, 0, 0]) }),
         "the largest number is the fence, unsealed";
-    "M19" FenceUnique Right <Unsealed<Smallest>, Cell> Some(|| Bounds { reductions: TABLE, ..fencing([1, 0, 0, 0, 0]) }),
+    "M19" FenceUnique Often Right <Unsealed<Smallest>, Cell> Place::Model(|| Bounds { reductions: TABLE, ..fencing([1, 0, 0, 0, 0]) }),
         "the smallest number is the fence";
-    "M20" FenceUnique Right <Lock, BlindSeal> Some(|| Bounds { reductions: CELL, ..fencing([0; 5]) }),
+    "M20" FenceUnique Once Right <Lock, BlindSeal> Place::Model(|| Bounds { reductions: CELL, ..fencing([0; 5]) }),
         "seal does not compare";
-    "M21" FenceUnique Right <SealAnyNumber<Timely>, Cell>
-        Some(|| Bounds { requests_twice: 1, reductions: TABLE, ..fencing([0; 5]) }),
+    "M21" FenceUnique Often Right <SealAnyNumber<Timely>, Cell>
+        Place::Model(|| Bounds { requests_twice: 1, reductions: TABLE, ..fencing([0; 5]) }),
         "a seal counts whatever number is answered";
-    "M21b" FenceUnique Right <SealAnyNumber<Late>, Cell> Some(|| Bounds { reductions: TABLE, ..fencing([0; 5]) }),
+    "M21b" FenceUnique Often Right <SealAnyNumber<Late>, Cell> Place::Model(|| Bounds { reductions: TABLE, ..fencing([0; 5]) }),
         "the same, and latecomers are sealed too";
-    "M22" FenceOrder FencesLost <Lock, Cell>
-        Some(|| Bounds { crashes: 1, ..fencing([5, 1, 1, 0, 0]) }),
+    "M22" FenceOrder Often FencesLost <Lock, Cell>
+        Place::Model(|| Bounds { crashes: 1, ..fencing([5, 1, 1, 0, 0]) }),
         "fence numbers do not survive a crash";
-    "M23" FenceUnique Right <Lock, NoRaise> Some(|| Bounds { reductions: CELL, ..fencing([0; 5]) }),
+    "M23" FenceUnique Often Right <Lock, NoRaise> Place::Model(|| Bounds { reductions: CELL, ..fencing([0; 5]) }),
         "a new owner does not raise the number";
-    "M24" FenceUnique Right <SameToken, Cell>
-        Some(|| Bounds { clients: 1, acquires: [2, 1, 1], ..fencing([0; 5]) }),
+    "M24" FenceUnique Often Right <SameToken, Cell>
+        Place::Model(|| Bounds { clients: 1, acquires: [2, 1, 1], ..fencing([0; 5]) }),
         "every call has the same token";
-    "M25" HoldOrder Right <Revive, Recreate> Some(|| Bounds { reductions: CELL, ..reviving() }), "extend re-creates keys and revives";
-    "M26" HoldOrder Right <Revive, Cell> Some(reviving), "a lapsed lease is revived";
-    "L1" NoGhost Right <NoUndo, Cell> Some(|| alone(Invariant::NoGhost)),
+    "M25" HoldOrder Once Right <Revive, Recreate> Place::Model(|| Bounds { reductions: CELL, ..reviving() }), "extend re-creates keys and revives";
+    "M26" HoldOrder Often Right <Revive, Cell> Place::Model(reviving), "a lapsed lease is revived";
+    "L1" NoGhost Often Right <NoUndo, Cell> Place::Model(|| alone(Invariant::NoGhost)),
         "a failed attempt is not undone";
-    "L2" Progress Right <Lock, OwnIsRefused>
-        Some(|| Bounds { requests_twice: 1, ..alone(Invariant::Progress) }),
+    "L2" Progress Often Right <Lock, OwnIsRefused>
+        Place::Model(|| Bounds { requests_twice: 1, ..alone(Invariant::Progress) }),
         "one's own key is a refusal";
-    "L3" Termination Right <WaitsForAll, Cell> Some(|| alone(Invariant::Termination)),
+    "L3" Termination Often Right <WaitsForAll, Cell> Place::Model(|| alone(Invariant::Termination)),
         "an attempt ends only when a majority says yes";
-    "L4" Progress Right <NoJitter, Cell> None, "all retries wait equally long";
-    "L5" Termination Right <OneByOne, Cell> Some(|| alone(Invariant::Termination)),
+    "L4" Progress Often Right <NoJitter, Cell> Place::Duel, "all retries wait equally long";
+    "L5" Termination Often Right <OneByOne, Cell> Place::Model(|| alone(Invariant::Termination)),
         "one node after the other, without a deadline";
-    "X1" Mutex OutForGood <QuarantineIsYes, Cell> Some(crashing), "a node that does not vote counts as a yes";
+    "X1" Mutex Once OutForGood <QuarantineIsYes, Cell> Place::Model(crashing), "a node that does not vote counts as a yes";
+    "X2" FenceWitness Once Right <Lock, WritesBehind> SYNCHRONOUS,
+        "the fence number is written when the key goes";
+    "X3" Resource Once OpenResource <Lock, Cell> Place::Simulator(Profile::Asynchronous, 5_000),
+        "the resource lets everybody in";
+    "X4" LeaseSound Once Right <TellsMore, Cell> SYNCHRONOUS,
+        "a longer validity is told than relied on";
+    "X5" NoGhost Once Right <SkipsOneUndo, Cell> SYNCHRONOUS,
+        "a failed attempt is not undone at one node";
+    "X6" Termination Once Right <LateEnd, Cell> SYNCHRONOUS,
+        "the end of a release is told too late";
+    "X7" NoFalseLoss Once Right <GivesUpEarly, Cell> SYNCHRONOUS,
+        "half of the validity is given away";
+    "X8" Api Once Right <HeldInRelease, Cell> SYNCHRONOUS,
+        "the lock says that it holds what it releases";
+    "X9" Progress Once Right <Lock, OwnIsRefused> SYNCHRONOUS,
+        "one's own key is a refusal, for a while";
 }

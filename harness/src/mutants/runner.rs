@@ -1,98 +1,237 @@
-//! Puts every planted bug to the tiers that are here, and keeps the score.
+//! Puts every planted bug to the tier that shows it, and keeps the score.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::duel::Duels;
-use super::registry::{Mutant, Setting, Trial, each};
-use crate::model::{Bounds, Budget, FOR_GOOD, Invariant, Keep, Story, explore};
+use super::duel::duel;
+use super::registry::{MUTANTS, Mutant, Place, Seen, Setting, Trial, each};
+use crate::check::{Invariant, Invariants};
+use crate::model::{Bounds, Budget, FOR_GOOD, Keep, Story, explore};
+use crate::plan::{Plan, Profile};
+use crate::sim::{
+    AfterViolation, Campaign, Counterexample, Failure, Gate, Shipped, System, check_only,
+};
 use crate::system::{Machine, NodeCell};
 
 /// What became of a planted bug.
 #[derive(Clone, Debug)]
 pub enum Verdict {
     /// An invariant did not hold.
-    Killed {
-        /// Which.
-        by: Invariant,
-        /// The shortest way there.
-        story: Story,
-        /// How many states, or turns, it took to find.
-        states: usize,
-        /// How long.
-        elapsed: Duration,
-    },
-    /// Everything held.
+    Killed(Box<Kill>),
+    /// Everything that was looked at held.
     Survived {
-        /// In how many states, or turns.
-        states: usize,
+        /// In how many states, seeds or turns.
+        tries: u64,
     },
-    /// The tier cannot show it.
-    NotHere,
 }
 
-/// The exhaustive tier.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Exhaustive {
-    /// What each bug may cost.
+/// How a planted bug was found.
+#[derive(Clone, Debug)]
+pub struct Kill {
+    /// What does not hold.
+    pub by: Invariant,
+    /// The end of the story, in a sentence.
+    pub sentence: String,
+    /// How long the story is: steps of the model, events of the simulator, turns of a duel.
+    pub steps: usize,
+    /// How many states, seeds or turns it took to find.
+    pub tries: u64,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// What there is to show.
+    pub evidence: Evidence,
+}
+
+/// What there is to show of a kill.
+#[derive(Clone, Debug)]
+pub enum Evidence {
+    /// The shortest way there.
+    Story(Story),
+    /// A plan, shrunk, and its history.
+    Counterexample(Counterexample),
+    /// Nothing but the sentence.
+    Nothing,
+}
+
+/// Which invariants are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// The one that should find the bug (in a model, with its family).
+    Killer,
+    /// All others that the place can check.
+    Others,
+}
+
+/// Puts a bug to the place that its entry names.
+#[derive(Clone, Copy, Debug)]
+pub struct Tiers {
+    /// What a model may cost.
     pub budget: Budget,
+    /// Which invariants are looked at.
+    pub asked: Asked,
 }
 
-impl Exhaustive {
-    /// The model in which `mutant` is looked for, with its settings.
-    #[must_use]
-    pub fn bounds(mutant: &Mutant) -> Option<Bounds> {
-        let bounds = mutant.bounds?();
-        Some(match mutant.setting {
-            Setting::Right => bounds,
-            Setting::NoQuarantine => Bounds { quarantine_ticks: 0, ..bounds },
-            Setting::ShortQuarantine => {
-                Bounds { quarantine_ticks: bounds.validity_ticks - 1, ..bounds }
-            }
-            Setting::OutForGood => Bounds { quarantine_ticks: FOR_GOOD, ..bounds },
-            Setting::FencesLost => Bounds { keep: Keep::Nothing, ..bounds },
-        })
+/// The model in which `mutant` is looked for, with its setting.
+fn bounds(mutant: &Mutant, bounds: Bounds, asked: Asked) -> Bounds {
+    let mut bounds = match mutant.setting {
+        Setting::Right | Setting::OpenResource => bounds,
+        Setting::NoQuarantine => Bounds { quarantine_ticks: 0, ..bounds },
+        Setting::ShortQuarantine => {
+            Bounds { quarantine_ticks: bounds.validity_ticks - 1, ..bounds }
+        }
+        Setting::OutForGood => Bounds { quarantine_ticks: FOR_GOOD, ..bounds },
+        Setting::FencesLost => Bounds { keep: Keep::Nothing, ..bounds },
+    };
+    if asked == Asked::Others {
+        bounds.invariants.retain(|invariant| *invariant != mutant.killer);
+    }
+    bounds
+}
+
+impl Tiers {
+    fn model<M: Machine, C: NodeCell>(&self, bounds: &Bounds) -> Verdict {
+        let Ok(outcome) = explore::<M, C>(bounds, &self.budget) else {
+            return Verdict::Survived { tries: 0 };
+        };
+        let tries = outcome.states as u64;
+        let Some(story) = outcome.violation else { return Verdict::Survived { tries } };
+        Verdict::Killed(Box::new(Kill {
+            by: story.invariant,
+            sentence: story.end.clone(),
+            steps: story.steps.len(),
+            tries,
+            elapsed: outcome.elapsed,
+            evidence: Evidence::Story(story),
+        }))
+    }
+
+    fn simulate<S: System + Sync>(
+        &self,
+        system: &S,
+        killer: Invariant,
+        profile: Profile,
+        seeds: u64,
+    ) -> Verdict {
+        let checked = match self.asked {
+            Asked::Killer => Invariants::NONE.with(killer),
+            Asked::Others => Invariants::ALL.without(killer),
+        };
+        let jobs = self.budget.threads.map_or(0, std::num::NonZeroUsize::get);
+        let campaign = Campaign { checked, jobs, ..Campaign::new(profile, seeds) };
+        debug_assert_eq!(campaign.after_violation, AfterViolation::Stop);
+        let started = Instant::now();
+        let report = campaign.run(system, |_| {});
+        let Some((seed, _)) = report.failures.first() else {
+            return Verdict::Survived { tries: report.runs };
+        };
+        let Err(Failure::Violated(found)) =
+            check_only(&Plan::draw(*seed, profile), system, checked)
+        else {
+            return Verdict::Survived { tries: report.runs };
+        };
+        let elapsed = started.elapsed();
+        let shrunk = found.shrunk(system, checked);
+        Verdict::Killed(Box::new(Kill {
+            by: shrunk.violation.invariant,
+            sentence: shrunk.violation.story.clone(),
+            steps: shrunk.history.events().len(),
+            tries: seed + 1,
+            elapsed,
+            evidence: Evidence::Counterexample(shrunk),
+        }))
     }
 }
 
-impl Trial for Exhaustive {
+impl Trial for Tiers {
     type Verdict = Verdict;
 
     fn put<M: Machine, C: NodeCell>(&mut self, mutant: &Mutant) -> Verdict {
-        let Some(bounds) = Self::bounds(mutant) else { return Verdict::NotHere };
-        let Ok(outcome) = explore::<M, C>(&bounds, &self.budget) else { return Verdict::NotHere };
-        match outcome.violation {
-            Some(story) => Verdict::Killed {
-                by: story.invariant,
-                story,
-                states: outcome.states,
-                elapsed: outcome.elapsed,
-            },
-            None => Verdict::Survived { states: outcome.states },
+        match (mutant.place, mutant.setting) {
+            (Place::Model(of), _) => self.model::<M, C>(&bounds(mutant, of(), self.asked)),
+            (Place::Simulator(profile, seeds), Setting::OpenResource) => {
+                let system = Shipped::<M, C, Open>::new();
+                self.simulate(&system, mutant.killer, profile, seeds)
+            }
+            (Place::Simulator(profile, seeds), _) => {
+                self.simulate(&Shipped::<M, C>::new(), mutant.killer, profile, seeds)
+            }
+            (Place::Duel, _) => in_step::<M, C>(),
         }
     }
 }
 
-/// A planted bug, and what killed it.
+/// X3: a resource that does not look at fences.
+#[derive(Clone, Copy, Debug)]
+struct Open;
+
+impl Gate for Open {
+    fn admits(_: u64, _: u64) -> bool {
+        true
+    }
+}
+
+fn in_step<M: Machine, C: NodeCell>() -> Verdict {
+    let started = Instant::now();
+    match duel::<M, C>() {
+        Ok(duel) if duel.granted_at.is_none() => Verdict::Killed(Box::new(Kill {
+            by: Invariant::Progress,
+            sentence: format!(
+                "two clients ask at once, lose {} attempts in step, and neither is ever granted the \
+                 lock",
+                duel.ties
+            ),
+            steps: duel.turns,
+            tries: 1,
+            elapsed: started.elapsed(),
+            evidence: Evidence::Nothing,
+        })),
+        Ok(duel) => Verdict::Survived { tries: duel.turns as u64 },
+        Err(_) => Verdict::Survived { tries: 0 },
+    }
+}
+
+/// A planted bug, and what became of it.
 #[derive(Clone, Debug)]
 pub struct Row {
     /// The bug.
     pub mutant: &'static Mutant,
-    /// The tier with the verdict.
-    pub tier: &'static str,
-    /// The verdict.
+    /// What its killer made of it.
     pub verdict: Verdict,
+    /// Where only its killer should see it: what all others made of it.
+    pub others: Option<Verdict>,
 }
 
 impl Row {
-    /// Whether it was killed by the invariant that should.
+    /// Whether it was killed by the invariant that should, and by no other if that is what it is for.
     #[must_use]
-    pub fn is_killed(&self) -> bool {
-        matches!(&self.verdict, Verdict::Killed { by, .. } if *by == self.mutant.killer)
+    pub fn is_as_expected(&self) -> bool {
+        let killed =
+            matches!(&self.verdict, Verdict::Killed(kill) if kill.by == self.mutant.killer);
+        killed && !matches!(self.others, Some(Verdict::Killed(_)))
     }
 }
 
-/// All planted bugs, and the score.
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Mutant { id, wrong, killer, place, .. } = self.mutant;
+        write!(f, "{id:5}{wrong:50}{:6}", place.tier())?;
+        match &self.verdict {
+            Verdict::Killed(kill) => {
+                let Kill { by, steps, tries, elapsed, .. } = &**kill;
+                let seconds = elapsed.as_secs_f64();
+                write!(f, "{by:18}{steps:6} steps {tries:8} tried {seconds:7.2} s")?;
+            }
+            Verdict::Survived { tries } => write!(f, "SURVIVED {killer}, {tries} tried")?,
+        }
+        match &self.others {
+            None => Ok(()),
+            Some(Verdict::Survived { .. }) => f.write_str("  no other sees it"),
+            Some(Verdict::Killed(kill)) => write!(f, "  BUT {} SEES IT TOO", kill.by),
+        }
+    }
+}
+
+/// Planted bugs, and the score.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Report {
@@ -102,44 +241,42 @@ pub struct Report {
 
 impl Report {
     /// Those that were not killed, or not by the invariant that should.
-    pub fn survivors(&self) -> impl Iterator<Item = &Row> {
-        self.rows.iter().filter(|row| !row.is_killed())
+    pub fn unexpected(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(|row| !row.is_as_expected())
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for row in &self.rows {
-            let Mutant { id, wrong, killer, .. } = row.mutant;
-            write!(f, "{id:5}{wrong:50}")?;
-            match &row.verdict {
-                Verdict::Killed { by, story, states, elapsed } => writeln!(
-                    f,
-                    "{by:13}{:3} steps {states:9} states {:7.2} s  {}",
-                    story.steps.len(),
-                    elapsed.as_secs_f64(),
-                    row.tier
-                )?,
-                Verdict::Survived { states } => {
-                    writeln!(f, "SURVIVED {killer} in {states} states  {}", row.tier)?;
-                }
-                Verdict::NotHere => writeln!(f, "for another tier")?,
-            }
-        }
-        let killed = self.rows.iter().filter(|row| row.is_killed()).count();
-        write!(f, "{killed} of {} killed", self.rows.len())
+        let killed = self.rows.len() - self.unexpected().count();
+        let alone = |row: &&Row| row.others.is_some() && row.is_as_expected();
+        let alone: Vec<&Row> = self.rows.iter().filter(alone).collect();
+        write!(f, "{killed} of {} killed; ", self.rows.len())?;
+        let mut invariants: Vec<_> = alone.iter().map(|row| row.mutant.killer).collect();
+        invariants.sort_unstable();
+        invariants.dedup();
+        let all = Invariant::ALL.len();
+        write!(f, "{} of {all} invariants have a bug that no other sees", invariants.len())
     }
 }
 
-/// Puts every planted bug to the exhaustive tier, and those that it cannot show to the duels.
+/// Puts one planted bug to its place, by its id; `None` if there is none of this name.
+#[must_use]
+pub fn run_one(id: &str, budget: Budget) -> Option<Row> {
+    let mutant = MUTANTS.iter().find(|mutant| mutant.id == id)?;
+    let put = |asked| {
+        let mut verdicts = each(|other| other.id == id, &mut Tiers { budget, asked });
+        verdicts.pop().map(|(_, verdict)| verdict)
+    };
+    let verdict = put(Asked::Killer)?;
+    let others = match mutant.seen {
+        Seen::Once => put(Asked::Others),
+        Seen::Often => None,
+    };
+    Some(Row { mutant, verdict, others })
+}
+
+/// Puts every planted bug to its place.
 pub fn run(budget: Budget) -> Report {
-    let model = each(&mut Exhaustive { budget });
-    let duels = each(&mut Duels);
-    let rows = model.into_iter().zip(duels).map(|((mutant, verdict), (_, duel))| match verdict {
-        Verdict::NotHere => Row { mutant, tier: "duel", verdict: duel },
-        verdict @ (Verdict::Killed { .. } | Verdict::Survived { .. }) => {
-            Row { mutant, tier: "model", verdict }
-        }
-    });
-    Report { rows: rows.collect() }
+    Report { rows: MUTANTS.iter().filter_map(|mutant| run_one(mutant.id, budget)).collect() }
 }

@@ -181,7 +181,9 @@ impl Plant for HeldInRelease {
 
     fn on_event(&mut self, event: Event) -> Event {
         self.held = match event {
-            Event::Granted(lease) | Event::Extended(lease) | Event::AtRisk { lease, .. } => Some(lease),
+            Event::Granted(lease) | Event::Extended(lease) | Event::AtRisk { lease, .. } => {
+                Some(lease)
+            }
             Event::Released(_) | Event::Lost { .. } | Event::Failed { .. } => None,
             Event::Retrying { .. } => self.held,
         };

@@ -169,7 +169,8 @@ impl<P: Pick> Plant for Unsealed<P> {
     }
 
     fn on_reply(&mut self, now: Instant, id: CommandId, reply: Reply) {
-        let (true, Reply::Applied { fence: Some(fence) }) = (self.ballot.is_yes(&id, &reply), reply)
+        let (true, Reply::Applied { fence: Some(fence) }) =
+            (self.ballot.is_yes(&id, &reply), reply)
         else {
             return self.lock.handle_reply(now, id, reply);
         };

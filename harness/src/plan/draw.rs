@@ -2,19 +2,19 @@
 
 use crate::plan::{
     Clocks, Direction, Fault, FaultKind, Keep, Network, Plan, Profile, ResourceMode, Retries,
-    Shape, VERSION, Who, Work, assume,
+    Shape, Sizes, VERSION, Who, Work, assume,
 };
 use crate::sim::dice::Dice;
 
 /// How many kinds of fault [`fault`] knows.
 const KINDS: u64 = 20;
 
-pub(super) fn draw(plan: &mut Plan, seed: u64, profile: Profile) {
+pub(super) fn draw(plan: &mut Plan, seed: u64, profile: Profile, sizes: Sizes) {
     let dice = &mut Dice::new(seed ^ profile as u64);
     plan.version = VERSION;
     plan.seed = seed;
     plan.profile = profile;
-    plan.shape = shape(dice, profile);
+    plan.shape = shape(dice, profile, sizes);
     plan.faults.clear();
     // Swarm: each plan has its own few kinds, and many plans have few faults.
     let mut enabled = dice.next() & dice.next() | 1 << dice.between(0, KINDS - 1);
@@ -57,7 +57,7 @@ fn any_bit(mut bits: u64, which: u64) -> u64 {
     bits.trailing_zeros().into()
 }
 
-fn shape(dice: &mut Dice, profile: Profile) -> Shape {
+fn shape(dice: &mut Dice, profile: Profile, sizes: Sizes) -> Shape {
     let ttl_ms = dice.pick(&[20, 50, 50, 100, 100, 200, 500]);
     // Only where time is no argument may a message usually take a good part of the ttl.
     let slowest = if profile == Profile::Asynchronous { 5 } else { 20 };
@@ -75,8 +75,8 @@ fn shape(dice: &mut Dice, profile: Profile) -> Shape {
     let waits = attempts_max == 1_000 || dice.chance(300);
     let renewed = dice.chance(300);
     let mut shape = Shape {
-        nodes: dice.pick(&[3, 3, 3, 5, 5, 1, 2, 4, 6, 7]),
-        clients: dice.pick(&[2, 2, 3, 3, 1, 4, 5]),
+        nodes: sizes.nodes(dice.pick(&[3, 3, 3, 5, 5, 1, 2, 4, 6, 7])),
+        clients: sizes.clients(dice.pick(&[2, 2, 3, 3, 1, 4, 5])),
         resources: dice.pick(&[1, 1, 1, 2]),
         horizon_ms: 0,
         ttl_ms,

@@ -56,6 +56,43 @@ pub struct Shape {
     pub work: Work,
 }
 
+/// What of a shape is given, where the rest is drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    nodes: Option<u8>,
+    clients: Option<u8>,
+}
+
+impl Sizes {
+    /// Nothing is given.
+    pub const DRAWN: Self = Self { nodes: None, clients: None };
+
+    /// So many nodes and clients; what is `None` is drawn.
+    ///
+    /// # Errors
+    /// [`PlanError`] if there are none, or too many: [`NODES_MAX`], [`CLIENTS_MAX`].
+    pub fn new(nodes: Option<u8>, clients: Option<u8>) -> Result<Self, PlanError> {
+        within("nodes", nodes.unwrap_or(1).into(), NODES_MAX)?;
+        within("clients", clients.unwrap_or(1).into(), CLIENTS_MAX)?;
+        Ok(Self { nodes, clients })
+    }
+
+    pub(super) fn nodes(self, drawn: u8) -> u8 {
+        self.nodes.unwrap_or(drawn)
+    }
+
+    pub(super) fn clients(self, drawn: u8) -> u8 {
+        self.clients.unwrap_or(drawn)
+    }
+}
+
+fn within(name: &str, value: usize, max: usize) -> Result<(), PlanError> {
+    if value == 0 || value > max {
+        return Err(PlanError::new(format!("{name} is {value}; it may be 1 to {max}")));
+    }
+    Ok(())
+}
+
 /// The lock's retry policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -191,17 +228,10 @@ impl Shape {
 
     /// Whether a world can be made of it.
     pub(crate) fn checked(&self) -> Result<(), PlanError> {
-        let within = [
-            ("nodes", usize::from(self.nodes), NODES_MAX),
-            ("clients", usize::from(self.clients), CLIENTS_MAX),
-            ("resources", usize::from(self.resources), RESOURCES_MAX),
-            ("horizon_ms", self.horizon_ms as usize, 86_400_000),
-        ];
-        for (name, value, max) in within {
-            if value == 0 || value > max {
-                return Err(PlanError::new(format!("{name} is {value}; it may be 1 to {max}")));
-            }
-        }
+        within("nodes", self.nodes.into(), NODES_MAX)?;
+        within("clients", self.clients.into(), CLIENTS_MAX)?;
+        within("resources", self.resources.into(), RESOURCES_MAX)?;
+        within("horizon_ms", self.horizon_ms as usize, 86_400_000)?;
         if self.clocks.rate_ppm > 500_000 {
             return Err(PlanError::new("rate_ppm is above 500000"));
         }

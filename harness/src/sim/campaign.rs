@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::check::{Invariants, Mark, Marks, Violation};
-use crate::plan::{Plan, Profile};
+use crate::plan::{Plan, Profile, Sizes};
 use crate::sim::dice::mix;
 use crate::sim::system::System;
 use crate::sim::world::World;
@@ -19,6 +19,8 @@ const CHUNK: u64 = 32;
 pub struct Campaign {
     /// What the plans may break.
     pub profile: Profile,
+    /// How many nodes and clients, where they are not drawn.
+    pub sizes: Sizes,
     /// The first seed.
     pub first: u64,
     /// How many seeds.
@@ -139,6 +141,7 @@ impl Campaign {
     pub const fn new(profile: Profile, seeds: u64) -> Self {
         Self {
             profile,
+            sizes: Sizes::DRAWN,
             first: 0,
             seeds,
             jobs: 0,
@@ -179,7 +182,7 @@ impl Campaign {
     /// One thread: takes chunks of seeds in order, until there are none or a lower seed has failed.
     fn work<S: System>(&self, system: &S, shared: &Shared, progress: &(impl Fn(u64) + Sync)) {
         let mut world = World::new();
-        let mut plan = Plan::draw(self.first, self.profile);
+        let mut plan = Plan::draw_sized(self.first, self.profile, self.sizes);
         let mut report = Report::empty(self.profile);
         loop {
             let start = shared.next.fetch_add(CHUNK, Ordering::Relaxed);
@@ -193,7 +196,7 @@ impl Campaign {
                 if offset > shared.failed.load(Ordering::Relaxed) {
                     break;
                 }
-                plan.redraw(seed, self.profile);
+                plan.redraw(seed, self.profile, self.sizes);
                 let failed = self.run_one(system, &mut world, &plan, &mut report);
                 if failed && self.after_violation == AfterViolation::Stop {
                     shared.failed.fetch_min(offset, Ordering::Relaxed);

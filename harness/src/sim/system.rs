@@ -25,6 +25,13 @@ pub trait System {
 
     /// A client's side as it is when its process starts.
     fn client(&self, config: &Config) -> Self::Client;
+
+    /// Whether a resource that checks fences lets in a holder that shows `fence`, where `highest` is
+    /// the largest that it has seen.
+    #[must_use]
+    fn admits(highest: u64, fence: u64) -> bool {
+        Monotonic::admits(highest, fence)
+    }
 }
 
 /// What a client asks of a node. It is handed back with the reply, so it may carry whatever the client
@@ -127,39 +134,62 @@ pub trait Node: Copy + Debug + Default + PartialEq {
     fn drop_all(&mut self);
 }
 
-/// The shipped lock and the model node, or planted bugs in their places.
-#[derive(Debug)]
-pub struct Shipped<M = Lock, C = Cell>(PhantomData<fn() -> (M, C)>);
+/// What a resource that checks fences lets in.
+pub trait Gate {
+    /// As [`System::admits`].
+    fn admits(highest: u64, fence: u64) -> bool;
+}
 
-impl<M, C> Shipped<M, C> {
-    /// With the machine `M` on each client and the cell `C` on each node.
+/// A resource as it should be: it lets nobody in with a lower fence than the highest it has seen.
+#[derive(Clone, Copy, Debug)]
+pub struct Monotonic;
+
+impl Gate for Monotonic {
+    fn admits(highest: u64, fence: u64) -> bool {
+        fence >= highest
+    }
+}
+
+/// The shipped lock, the model node and a resource as it should be, or planted bugs in their places.
+#[derive(Debug)]
+pub struct Shipped<M = Lock, C = Cell, G = Monotonic>(PhantomData<Parts<M, C, G>>);
+
+/// Whatever its parts are, a system may be shared.
+type Parts<M, C, G> = fn() -> (M, C, G);
+
+impl<M, C, G> Shipped<M, C, G> {
+    /// With the machine `M` on each client, the cell `C` on each node, and the resource `G`.
     #[must_use]
     pub const fn new() -> Self {
         Self(PhantomData)
     }
 }
 
-impl<M, C> Default for Shipped<M, C> {
+impl<M, C, G> Default for Shipped<M, C, G> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<M, C> Clone for Shipped<M, C> {
+impl<M, C, G> Clone for Shipped<M, C, G> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<M, C> Copy for Shipped<M, C> {}
+impl<M, C, G> Copy for Shipped<M, C, G> {}
 
-impl<M: Machine, C: NodeCell> System for Shipped<M, C> {
+impl<M: Machine, C: NodeCell, G: Gate> System for Shipped<M, C, G> {
     type Request = Carried;
     type Client = Driven<M>;
     type Node = Served<C>;
 
     fn client(&self, config: &Config) -> Driven<M> {
         Driven(M::new(*config))
+    }
+
+    fn admits(highest: u64, fence: u64) -> bool {
+        G::admits(highest, fence)
     }
 }
 

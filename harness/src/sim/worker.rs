@@ -403,11 +403,11 @@ impl<S: System> World<S> {
             ResourceMode::FencedWrites => access.is_write,
             ResourceMode::FencedReadsAndWrites => true,
         };
-        let accepted = !fenced || access.fence >= register.highest;
+        let accepted = !fenced || S::admits(register.highest, access.fence);
         let Access { fence, token, is_write, .. } = access;
         let mut loses_update = false;
         if accepted && fenced {
-            register.highest = fence;
+            register.highest = register.highest.max(fence);
         }
         if accepted && is_write {
             loses_update = register.value != access.value;

@@ -1,0 +1,172 @@
+//! Machines whose fault is small: what they tell is wrong or late, or a single request is missing.
+
+use std::time::Duration;
+
+use redlatch_core::{Command, Config, Drift, Event, Instant, Lease, Lock, Op, Reply, Token};
+
+use super::plant::{Plant, around_lock, with_lease};
+
+/// X4: the application is told a longer validity than the lock itself relies on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TellsMore {
+    lock: Lock,
+}
+
+impl TellsMore {
+    fn longer(&self, lease: Lease) -> Lease {
+        let more = self.lock.config().ttl().as_duration() / 4;
+        Lease { valid_until: lease.valid_until.saturating_add(more), ..lease }
+    }
+}
+
+impl Plant for TellsMore {
+    around_lock!(lock);
+
+    fn plant(config: Config) -> Self {
+        Self { lock: Lock::new(config) }
+    }
+
+    fn on_event(&mut self, event: Event) -> Event {
+        match event {
+            Event::Granted(_) | Event::Extended(_) => with_lease(event, |lease| self.longer(lease)),
+            Event::AtRisk { .. }
+            | Event::Lost { .. }
+            | Event::Retrying { .. }
+            | Event::Failed { .. }
+            | Event::Released(_) => event,
+        }
+    }
+}
+
+/// X5: an attempt that fails is not undone at the first node. The others are enough to hide it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SkipsOneUndo {
+    lock: Lock,
+    now: Instant,
+    granted: Option<Token>,
+}
+
+impl SkipsOneUndo {
+    const fn rest(config: Config) -> Self {
+        Self { lock: Lock::new(config), now: Instant::ZERO, granted: None }
+    }
+}
+
+impl Plant for SkipsOneUndo {
+    around_lock!();
+
+    fn clock(&mut self, now: Instant) -> Instant {
+        self.now = now;
+        now
+    }
+
+    fn on_command(&mut self, command: Command) -> Option<Command> {
+        let Op::Release { token } = command.op else { return Some(command) };
+        let is_first = command.id.node().index() == 0;
+        // Of two nodes both are needed: the lock would not be had again.
+        let is_hidden = self.lock.config().quorum().nodes().len() > 2;
+        if is_first && is_hidden && self.granted != Some(token) {
+            self.lock.handle_reply(self.now, command.id, Reply::Applied { fence: None });
+            return None;
+        }
+        Some(command)
+    }
+
+    fn on_event(&mut self, event: Event) -> Event {
+        if let Event::Granted(lease) = event {
+            self.granted = Some(lease.token);
+        }
+        event
+    }
+}
+
+/// X6: the end of a release is told a whole ttl too late, where a node does not answer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LateEnd {
+    lock: Lock,
+    is_releasing: bool,
+}
+
+impl LateEnd {
+    const fn rest(config: Config) -> Self {
+        Self { lock: Lock::new(config), is_releasing: false }
+    }
+
+    fn late(&self) -> Duration {
+        if self.is_releasing { self.lock.config().ttl().as_duration() } else { Duration::ZERO }
+    }
+}
+
+impl Plant for LateEnd {
+    around_lock!();
+
+    fn on_command(&mut self, command: Command) -> Option<Command> {
+        if let Op::Release { .. } = command.op {
+            self.is_releasing = true;
+        }
+        Some(command)
+    }
+
+    fn on_event(&mut self, event: Event) -> Event {
+        self.is_releasing = false;
+        event
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.lock.poll_timeout().map(|at| at.saturating_add(self.late()))
+    }
+}
+
+/// X7: half of every promise is given away for drift, so that the lock is given up early.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct GivesUpEarly {
+    lock: Lock,
+}
+
+impl Plant for GivesUpEarly {
+    around_lock!(lock);
+
+    fn plant(config: Config) -> Self {
+        let half = Drift::from_ppm(500_000).unwrap_or_default();
+        Self { lock: Lock::new(config.with_drift(half).unwrap_or(config)) }
+    }
+}
+
+/// Never asks anybody to release.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct NeverReleases {
+    lock: Lock,
+}
+
+impl Plant for NeverReleases {
+    around_lock!(lock);
+
+    fn plant(config: Config) -> Self {
+        Self { lock: Lock::new(config) }
+    }
+
+    fn on_command(&mut self, command: Command) -> Option<Command> {
+        match command.op {
+            Op::Release { .. } => None,
+            Op::Acquire { .. } | Op::Seal { .. } | Op::Extend { .. } => Some(command),
+        }
+    }
+}
+
+/// Never wants to be woken.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SleepsForEver {
+    lock: Lock,
+}
+
+impl Plant for SleepsForEver {
+    around_lock!(lock);
+
+    fn plant(config: Config) -> Self {
+        Self { lock: Lock::new(config) }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+}
