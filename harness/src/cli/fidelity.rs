@@ -1,15 +1,14 @@
 //! `fidelity`: the model node against a real server.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use redis::{ConnectionAddr, IntoConnectionInfo};
 use redlatch_harness::redis::fidelity::{Fidelity, Login, Report};
 
-use super::{Error, Verdict};
+use super::{Error, Verdict, progress};
 
 /// How long a server that was started may take to answer.
 const START_MAX: Duration = Duration::from_secs(10);
@@ -53,12 +52,7 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Error> {
     );
     let begin = Instant::now();
     let mut report = Report::default();
-    let bar = if io::stdout().is_terminal() {
-        ProgressBar::new(args.scripts)
-    } else {
-        ProgressBar::hidden()
-    };
-    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} scripts  {eta} left")?);
+    let bar = progress(args.scripts, "scripts")?;
     for seed in args.seed..args.seed + args.scripts {
         fidelity.run(seed, &mut report)?;
         bar.inc(1);

@@ -1,12 +1,20 @@
 //! Arguments and exit codes. Each subcommand is a file: its arguments, and `run`.
 
+mod artefacts;
 mod demo;
 mod fidelity;
+mod model;
+mod mutants;
+mod replay;
 mod serve;
+mod sim;
 
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
 
 /// Doubts Redlock clients: nodes to test on, faults, and checks.
 #[derive(Debug, Parser)]
@@ -18,6 +26,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Runs many seeds of hostile schedules in virtual time, on the shipped state machine
+    Sim(sim::Args),
+    /// Explores every interleaving of small worlds
+    Model(model::Args),
+    /// Plants bugs one at a time, each of which has to be found
+    Mutants(mutants::Args),
+    /// Runs one failure, or one seed, again
+    Replay(replay::Args),
     /// Shows the lock at work while nodes hang, die, come back and drift; needs nothing installed
     Demo(demo::Args),
     /// Serves embedded nodes for any client, until Ctrl-C
@@ -47,14 +63,20 @@ impl From<Verdict> for ExitCode {
     }
 }
 
+impl Verdict {
+    /// The worse of two: a violation is worse than not to know.
+    pub(crate) fn worse(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Violation, _) | (_, Self::Violation) => Self::Violation,
+            (Self::Unknown, _) | (_, Self::Unknown) => Self::Unknown,
+            (Self::Valid, Self::Valid) => Self::Valid,
+        }
+    }
+}
+
 /// Runs what the arguments ask for. An error is told, and nothing is known then.
 pub(crate) fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Demo(args) => demo::run(&args),
-        Command::Serve(args) => serve::run(&args),
-        Command::Fidelity(args) => fidelity::run(&args),
-    };
-    match result {
+    match execute(Cli::parse()) {
         Ok(verdict) => verdict.into(),
         Err(error) => {
             eprintln!("redlatch-harness: {error}");
@@ -63,16 +85,58 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
+fn execute(cli: Cli) -> Result<Verdict, Error> {
+    match cli.command {
+        Command::Sim(args) => sim::run(&args),
+        Command::Model(args) => model::run(&args),
+        Command::Mutants(args) => mutants::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Serve(args) => serve::run(&args),
+        Command::Fidelity(args) => fidelity::run(&args),
+    }
+}
+
 /// What ends a subcommand early.
 pub(crate) type Error = Box<dyn std::error::Error>;
 
 /// The commit that is being doubted, where its tree is at hand.
-pub(crate) fn commit() -> String {
+pub(crate) fn commit() -> Option<String> {
     let git = std::process::Command::new("git")
         .args(["-C", env!("CARGO_MANIFEST_DIR"), "rev-parse", "--short", "HEAD"])
         .stderr(std::process::Stdio::null())
         .output();
-    let commit = git.ok().filter(|git| git.status.success());
-    let commit = commit.map(|git| String::from_utf8_lossy(&git.stdout).trim().to_owned());
-    commit.map(|commit| format!("  commit {commit}")).unwrap_or_default()
+    let git = git.ok().filter(|git| git.status.success())?;
+    Some(String::from_utf8_lossy(&git.stdout).trim().to_owned())
+}
+
+/// A first line: what is run, and on which code.
+pub(crate) fn heading(what: &str) -> String {
+    match commit() {
+        Some(commit) => format!("{what}  commit {commit}"),
+        None => what.to_owned(),
+    }
+}
+
+/// A bar on a terminal, nothing elsewhere.
+pub(crate) fn progress(length: u64, unit: &str) -> Result<ProgressBar, Error> {
+    let bar = match io::stdout().is_terminal() {
+        true => ProgressBar::new(length),
+        false => ProgressBar::hidden(),
+    };
+    let template = format!("{{bar:30}} {{pos}}/{{len}} {unit}  {{eta}} left");
+    bar.set_style(ProgressStyle::with_template(&template)?);
+    Ok(bar)
+}
+
+/// Something that turns on a terminal while `what` goes on, nothing elsewhere.
+pub(crate) fn spinner(what: &str) -> Result<ProgressBar, Error> {
+    let bar = match io::stdout().is_terminal() {
+        true => ProgressBar::new_spinner(),
+        false => ProgressBar::hidden(),
+    };
+    bar.set_style(ProgressStyle::with_template("{spinner} {msg}  {elapsed}")?);
+    bar.set_message(what.to_owned());
+    bar.enable_steady_tick(Duration::from_millis(100));
+    Ok(bar)
 }

@@ -302,6 +302,25 @@ impl Bounds {
         Ok(config)
     }
 
+    /// What happens somewhere within these bounds, in the words of [`Sights`](super::Sights).
+    pub(crate) fn expected(&self) -> impl Iterator<Item = &'static str> {
+        let rivals = self.clients > 1;
+        let fences = self.fences.is_some();
+        let timed = self.time != Time::Untimed;
+        [
+            (true, "granted"),
+            (rivals, "contended"),
+            (self.tries[..self.clients].iter().any(|&tries| tries > 1), "retried"),
+            (fences && rivals, "sealed"),
+            (self.extensions > 0, "extended"),
+            (timed, "lost"),
+            (self.crashes > 0, "crashed"),
+            (self.requests_twice + self.replies_twice > 0, "twice"),
+        ]
+        .into_iter()
+        .filter_map(|(is_expected, name)| is_expected.then_some(name))
+    }
+
     /// The shape in a few words, for a line of a report.
     #[must_use]
     pub fn name(&self) -> String {

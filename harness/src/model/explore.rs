@@ -61,6 +61,9 @@ pub struct Outcome {
     pub complete: bool,
     /// What happened at least once.
     pub sights: Sights,
+    /// What should have happened within these bounds, and did not: then the run proves less than it
+    /// says.
+    pub missing: Vec<&'static str>,
     /// The shortest story in which an invariant does not hold.
     pub violation: Option<Story>,
 }
@@ -169,6 +172,7 @@ pub fn explore<M: Machine, C: NodeCell>(
         threads,
         elapsed: started.elapsed(),
         complete: violation.is_none() && level.is_empty(),
+        missing: bounds.expected().filter(|name| !sights.has(name)).collect(),
         sights,
         violation,
     })

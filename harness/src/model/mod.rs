@@ -43,6 +43,7 @@ mod chronicle;
 mod dissect;
 mod explore;
 mod local;
+mod presets;
 mod site;
 mod space;
 mod story;
@@ -54,5 +55,6 @@ pub use bounds::{
 };
 pub use chronicle::STEP;
 pub use explore::{Budget, Outcome, explore};
+pub use presets::{every_commit, nightly};
 pub use space::Sights;
 pub use story::Story;

@@ -21,7 +21,7 @@ use redlatch_harness::check::Invariant;
 use redlatch_harness::embedded::Cluster;
 use tokio::time::sleep_until;
 
-use super::{Error, Verdict, commit};
+use super::{Error, Verdict, heading};
 use bugs::Bug;
 use plan::Planned;
 use record::What;
@@ -79,7 +79,7 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Error> {
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
     let length = Duration::from_secs(args.seconds);
     let plan = plan::draw(seed, args.nodes.into(), length, TTL);
-    println!("seed {seed}{}  {}", commit(), plan::shape(&plan));
+    println!("{}  {}", heading(&format!("seed {seed}")), plan::shape(&plan));
     println!(
         "{} embedded nodes, {} workers on {} resources, keys that live for {} ms, {} s of faults",
         args.nodes,
