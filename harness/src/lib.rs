@@ -10,5 +10,6 @@ pub mod node;
 pub mod plan;
 #[cfg(feature = "embedded")]
 pub mod redis;
+pub mod report;
 pub mod sim;
 pub mod system;

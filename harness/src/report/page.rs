@@ -1,0 +1,197 @@
+//! The picture as a page and as a file of its own.
+
+use std::fmt::Write;
+
+use super::explain;
+use super::palette;
+use super::picture::{self, CSS, GUTTER, Medium, PLOT_WIDTH, View, legend};
+use super::scene::{self, Scene};
+use super::steps::Steps;
+use super::window;
+use super::words::{Fences, about, cut, escape, grouped, time};
+use super::{Axis, Case};
+
+/// No page is larger.
+pub const PAGE_BYTES_MAX: usize = 300_000;
+
+/// So many things are drawn at most, and fewer where the page would become too large.
+const THINGS_MAX: usize = 1_600;
+/// So many steps are told at most, likewise.
+const STEPS_MAX: usize = 700;
+/// Each try has three quarters of the things of the one before; after so many nothing is left.
+const TRIES_MAX: u32 = 40;
+
+const PAGE_CSS: &str = include_str!("timeline.css");
+const SCRIPT: &str = include_str!("timeline.js");
+
+pub(super) fn svg(case: &Case) -> String {
+    let scene = scene::build(case);
+    let window = window::choose(case, &scene, THINGS_MAX);
+    let steps = Steps::default();
+    let fences = Fences::of(&scene);
+    picture::still(&View { case, scene: &scene, window: &window, steps: &steps, fences })
+}
+
+pub(super) fn html(case: &Case) -> String {
+    let scene = scene::build(case);
+    let (mut things, mut told) = (THINGS_MAX, STEPS_MAX);
+    let mut page = String::new();
+    for _ in 0..TRIES_MAX {
+        page = compose(case, &scene, things, told);
+        if page.len() <= PAGE_BYTES_MAX {
+            break;
+        }
+        (things, told) = (things * 3 / 4, told * 3 / 4);
+    }
+    page
+}
+
+fn compose(case: &Case, scene: &Scene, things: usize, told: usize) -> String {
+    let window = window::choose(case, scene, things);
+    let steps = Steps::tell(case, scene, &window, told);
+    let view = View { case, scene, window: &window, steps: &steps, fences: Fences::of(scene) };
+    let picture = picture::draw(&view, Medium::Live);
+    let mut out = String::new();
+    // Writing to memory does not fail, here and below.
+    let _ = write!(
+        out,
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"referrer\" content=\"no-referrer\">\n\
+         <title>{}</title>\n<style>\n{}\n{CSS}{}\n{PAGE_CSS}</style>\n</head>\n<body>\n",
+        escape(&cut(&format!("{} · {}", case.title, case.tier), 160)),
+        palette::variables(),
+        palette::client_css(scene.clients.len()),
+    );
+    header(&mut out, &view);
+    let focus = window.focus;
+    let violated = case.violation.as_ref().map_or(-1.0, |violation| violation.time as f64);
+    let _ = write!(
+        out,
+        "<main>\n<section id=\"chart\" aria-label=\"Timeline\">\n{TOOLBAR}\n<div id=\"stage\" tabindex=\"0\" role=\"application\" \
+         aria-label=\"Timeline. Left and right move, plus and minus zoom, 0 shows all, v goes to the violation, up and down go from thing to thing.\">\
+         <svg id=\"timeline\" width=\"{}\" height=\"{}\" data-gutter=\"{GUTTER}\" data-plot=\"{PLOT_WIDTH}\" data-from=\"{}\" data-to=\"{}\" \
+         data-focus=\"{},{}\" data-violation=\"{violated}\" data-axis=\"{}\">{}</svg></div>\n",
+        picture.width,
+        picture.height,
+        window.from,
+        window.to,
+        focus.0,
+        focus.1,
+        match case.axis {
+            Axis::Time => "time",
+            Axis::Steps => "steps",
+        },
+        picture.body
+    );
+    if let Some(part) = picture::part(&view) {
+        let _ = writeln!(out, "<p class=\"part\" id=\"part\">{}</p>", escape(&part));
+    }
+    let _ = write!(
+        out,
+        "<details id=\"how\" open><summary>How to read this</summary>\n{HOW}{}</details>\n</section>\n",
+        legend()
+    );
+    list(&mut out, &view);
+    let _ = write!(
+        out,
+        "</main>\n<div id=\"tip\" role=\"tooltip\" hidden></div>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n"
+    );
+    out
+}
+
+const TOOLBAR: &str = r#"<div id="tools" role="toolbar" aria-label="Timeline">
+<button id="in" title="Zoom in (+)" aria-label="Zoom in">+</button><button id="out" title="Zoom out (−)" aria-label="Zoom out">−</button>
+<button id="left" title="Earlier (←)" aria-label="Earlier">←</button><button id="right" title="Later (→)" aria-label="Later">→</button>
+<button id="fit" title="All (0)">Fit</button><button id="jump" title="To the violation (v)">Violation</button>
+<button id="theme" title="Dark or light" aria-label="Dark or light">◐</button>
+</div>"#;
+
+const HOW: &str = "<p>Time goes from left to right. A lock is held by whoever has its token in the key of \
+                   a majority of nodes; each client has a colour and a pattern, and a token such as \
+                   <b>c1.3/2</b> is client c1's, from the 2nd attempt of its 3rd request. A fence is the \
+                   number that comes with a grant, by which a resource can refuse a holder that is too \
+                   late.</p>\n";
+
+fn header(out: &mut String, view: &View<'_>) {
+    let case = view.case;
+    let _ = write!(
+        out,
+        "<header>\n<p class=\"what\"><b>{}</b> {}",
+        escape(&cut(&case.tier, 40)),
+        escape(&cut(&case.title, 160))
+    );
+    let _ = writeln!(out, "</p>");
+    match &case.violation {
+        Some(violation) => {
+            let sentence = explain::told(case, view.scene, violation);
+            let _ = write!(
+                out,
+                "<h1 class=\"bad\" id=\"sentence\">{}</h1>\n<p class=\"rule\"><b>{}</b> {}</p>\n",
+                escape(&cut(&sentence, 600)),
+                escape(&violation.invariant.to_string()),
+                explain::rule(violation.invariant),
+            );
+            if sentence != violation.story {
+                let _ = writeln!(
+                    out,
+                    "<p class=\"checker\">The checker: {}</p>",
+                    escape(&cut(&violation.story, 1_000))
+                );
+            }
+        }
+        None => out.push_str("<h1 id=\"sentence\">Nothing is violated.</h1>\n"),
+    }
+    let shape = &case.shape;
+    let mut facts = vec![format!(
+        "{} nodes, {} a majority · {} clients · {} {}",
+        shape.nodes,
+        shape.majority,
+        shape.clients,
+        shape.resources,
+        if shape.resources == 1 { "resource" } else { "resources" }
+    )];
+    if let Some(violation) = &case.violation {
+        facts.push(format!("violated at {}", about(case.axis, violation.time)));
+    }
+    facts.push(format!("{} events", grouped(view.scene.events)));
+    if let Some(seed) = case.seed {
+        facts.push(format!("seed {seed:#x}"));
+    }
+    if let Some(commit) = &case.commit {
+        facts.push(format!("commit {}", cut(commit, 48)));
+    }
+    let _ = write!(
+        out,
+        "<p class=\"facts\">{}</p>\n<p class=\"replay\"><code id=\"replay\">{}</code><button id=\"copy\" title=\"Copy the command\">Copy</button></p>\n</header>\n",
+        escape(&facts.join(" · ")),
+        escape(&cut(&case.replay, 2_000))
+    );
+}
+
+fn list(out: &mut String, view: &View<'_>) {
+    let steps = view.steps;
+    out.push_str("<section id=\"steps\" aria-label=\"Steps\">\n<h2>Step by step</h2>\n");
+    if steps.left_out > 0 {
+        let _ = writeln!(
+            out,
+            "<p class=\"part\">{} earlier steps are not told.</p>",
+            grouped(steps.left_out)
+        );
+    }
+    out.push_str("<ol>\n");
+    for (index, step) in steps.list.iter().enumerate() {
+        let like = step.like.map(|like| format!(" data-l=\"{like}\"")).unwrap_or_default();
+        let class = if step.is_violation { " class=\"bad\"" } else { "" };
+        let text = escape(&cut(&step.text, 500));
+        let _ = write!(
+            out,
+            "<li id=\"s{index}\" data-t=\"{}\"{like}{class}><button><i>{}</i><b>{}</b> <span>{text}</span></button></li>\n",
+            step.time,
+            escape(time(view.case.axis, step.time).trim_end_matches(" ms")),
+            escape(&step.who)
+        );
+    }
+    out.push_str("</ol>\n</section>\n");
+}
