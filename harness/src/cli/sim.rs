@@ -1,6 +1,5 @@
 //! `sim`: many seeds of the simulator.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use redlatch_harness::check::Invariants;
