@@ -151,6 +151,19 @@ async fn a_restart_between_two_commands_costs_no_vote() {
     }
 }
 
+/// A restart may also cut a connection off while it is made.
+#[tokio::test]
+async fn a_connection_that_breaks_while_it_is_made_costs_no_vote() {
+    for fault in [Fault::DropRequest(Then::Reset), Fault::DropReply(Then::Reset)] {
+        let server = RedisServer::start();
+        let proxy = FaultProxy::start(&server);
+        let redlatch = Redlatch::new([proxy.url()]).expect("a client");
+        let cut = proxy.inject(Match::command("INFO").nth(1), fault);
+        live(&redlatch, &unique_resource("made"), endless()).await;
+        assert_eq!(cut.struck(), 1, "it did not break");
+    }
+}
+
 /// R16. A node that comes back empty could give the lock to a second holder.
 #[tokio::test]
 async fn a_node_that_forgot_does_not_vote() {

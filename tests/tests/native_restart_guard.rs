@@ -170,6 +170,16 @@ async fn an_acquire_waits_for_the_end_of_the_quarantine() {
     give_back(guard).await;
 }
 
+fn is_on_every_node(cluster: &Cluster) -> bool {
+    cluster.owner_of("job").iter().all(|owner| *owner != Owner::Nobody)
+}
+
+/// Waits until the client has reached every node for the lock that it was granted. One that it still
+/// connects to when it is killed may be left alone by the client for a while.
+async fn on_every_node(cluster: &Cluster) {
+    eventually("all nodes have the token", async || is_on_every_node(cluster)).await;
+}
+
 /// That nobody gets a lock, neither the one that was held nor another.
 async fn assert_nobody_gets_in(redlatch: &Redlatch) {
     // Of this one the third node still has the key, so it is refused rather than quarantined.
@@ -188,13 +198,12 @@ async fn a_node_that_restarts_with_its_data_is_quarantined_as_well() {
     let cluster = Cluster::start_with(3, |_, builder| builder.append_only().args(&always));
     let redlatch = fresh(&cluster, FOREVER).await;
     let guard = redlatch.acquire("job", options(FOREVER)).await.expect("a free lock");
-    let held = || cluster.owner_of("job").iter().all(|owner| *owner != Owner::Nobody);
-    eventually("all nodes have the token", async || held()).await;
+    on_every_node(&cluster).await;
     for node in cluster.iter().take(2) {
         node.kill();
         node.restart();
     }
-    assert!(held());
+    assert!(is_on_every_node(&cluster));
     assert_nobody_gets_in(&redlatch).await;
     // The holder's own key is there, so it may hold on.
     guard.extend().await.expect("an extension");
@@ -235,6 +244,7 @@ async fn a_node_that_was_restored_from_an_old_snapshot_is_quarantined() {
     };
     let redlatch = guarded(&cluster, FOREVER);
     let first = redlatch.acquire("job", options(FOREVER)).await.expect("the nodes vote");
+    on_every_node(&cluster).await;
     cluster.iter().take(2).for_each(restore);
     assert_eq!(cluster[0].owner_of("job"), Owner::Nobody, "the snapshot has no lock");
     assert_nobody_gets_in(&redlatch).await;

@@ -519,8 +519,8 @@ fn node_of(subject: &Subject, id: NodeId) -> Option<&Arc<Node>> {
     subject.nodes.get(id.index())
 }
 
-/// Asks on the node's connection; once more on a new one if that turns out to be broken, which every
-/// command stands, because it says the same when it is repeated.
+/// Asks on the node's connection; once more on a new one if that breaks, or breaks while it is made.
+/// Every command stands that, because it says the same when it is repeated.
 async fn ask(
     subject: &Subject,
     node: &Arc<Node>,
@@ -529,23 +529,31 @@ async fn ask(
 ) -> Result<Reply, Failure> {
     const TRIES: usize = 2;
     let mut failure = Failure::from("not connected");
-    for repeat in 0..TRIES {
-        let link = node.link().await?;
+    let mut is_repeated = false;
+    for _ in 0..TRIES {
+        let link = match node.link().await {
+            Ok(link) => link,
+            Err(error) if clock::now() >= deadline => return Err(error),
+            Err(error) => {
+                failure = error;
+                continue;
+            }
+        };
         // Whoever waited for a connection must not take a lock that nobody waits for any more.
         if clock::now() >= deadline && !matches!(op, Op::Release { .. }) {
             return Err(Failure::from("not connected in time"));
         }
         let dialect = subject.dialect.of(link.compare);
-        let repeated = repeat > 0;
         match ask_on(subject, node, &link, dialect, op).await {
             // Of a repeated `SET NX` it is not known whether the first one is in its way.
-            Ok(Reply::Refused { .. }) if repeated && is_plain_acquire(dialect, op) => {
+            Ok(Reply::Refused { .. }) if is_repeated && is_plain_acquire(dialect, op) => {
                 return Err(Failure::from("the connection broke"));
             }
             Ok(reply) => return Ok(reply),
             Err(error) if error.is_unrecoverable_error() => failure = Failure::from(&error),
             Err(error) => return Err(Failure::from(&error)),
         }
+        is_repeated = true;
     }
     Err(failure)
 }

@@ -17,7 +17,8 @@ use crate::clock;
 
 /// The most commands that may wait for one node; more would only pile up in memory.
 const IN_FLIGHT_MAX: usize = 16_384;
-/// How long a node is left alone after a connection to it failed: from the least to the most.
+/// How long a node is left alone after connections to it failed, from the least to the most. The first
+/// that fails costs nothing yet: it may have been cut off by a restart that is over by now.
 const RECONNECT_DELAY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -242,7 +243,10 @@ impl Node {
             Ok(link) => State::Up { link: link.clone(), probing: false },
             Err(error) => {
                 let (min, max) = RECONNECT_DELAY;
-                let delay = min.saturating_mul(1 << failures.min(10)).min(max);
+                let delay = match failures {
+                    0 | 1 => Duration::ZERO,
+                    repeated => min.saturating_mul(1 << (repeated - 2).min(10)).min(max),
+                };
                 let retry_at = clock::now().saturating_add(delay);
                 State::Down { retry_at, failures, error: Some(error.clone()) }
             }
