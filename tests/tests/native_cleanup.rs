@@ -366,8 +366,7 @@ async fn an_acquire_dropped_at_every_stage_leaves_no_key() {
     {
         let mut acquire = pin!(redlatch.acquire(&granted, &options));
         assert!(begin(acquire.as_mut()).await.is_pending());
-        let is_held = async || nodes.servers.owner_of(&granted).iter().all(is_token);
-        eventually("it is granted", is_held).await;
+        nodes.taken(&granted).await;
     }
 
     settled(&redlatch).await;
@@ -561,13 +560,12 @@ async fn a_node_that_hangs_at_the_release_is_freed_when_it_goes_on() {
     for options in [endless(), impatient()] {
         let resource = unique_resource("hangs");
         let guard = ends(redlatch.try_acquire(&resource, endless())).await.expect("three nodes");
-        let is_everywhere = async || nodes.servers.owner_of(&resource).iter().all(is_token);
-        eventually("all nodes have it", is_everywhere).await;
+        nodes.taken(&resource).await;
         ends(guard.release()).await.expect("three nodes");
         nodes.freed(&resource).await;
 
         let guard = ends(redlatch.try_acquire(&resource, options)).await.expect("three nodes");
-        eventually("all nodes have it", is_everywhere).await;
+        nodes.taken(&resource).await;
         nodes.servers[2].pause();
         ends(guard.release()).await.expect("two nodes");
         nodes.servers[2].resume();
@@ -583,8 +581,7 @@ async fn a_node_that_is_unreachable_at_the_release_is_asked_again() {
     let redlatch = nodes.connect().await;
     let resource = unique_resource("unreachable");
     let guard = ends(redlatch.try_acquire(&resource, impatient())).await.expect("three nodes");
-    let is_everywhere = async || nodes.servers.owner_of(&resource).iter().all(is_token);
-    eventually("all nodes have it", is_everywhere).await;
+    nodes.taken(&resource).await;
     nodes.proxies[2].connections(Connections::Refuse);
     nodes.proxies[2].reset_all();
     ends(guard.release()).await.expect("two nodes");

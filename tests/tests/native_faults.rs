@@ -693,8 +693,7 @@ async fn a_flushed_lock_is_at_risk_and_then_lost() {
     let guard = ends(redlatch.acquire(&resource, ms(2_000))).await.expect("three nodes");
     let lost = guard.lost();
     // An acquire that is still on its way would not be flushed.
-    let asked = async || nodes.servers.owner_of(&resource).iter().all(|o| *o != Owner::Nobody);
-    eventually("all nodes have it", asked).await;
+    nodes.taken(&resource).await;
     for server in &nodes.servers {
         server.command(&["FLUSHALL"]);
     }

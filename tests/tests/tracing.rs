@@ -42,6 +42,8 @@ async fn the_life_of_a_lock_is_told_in_its_span_and_its_token_is_not() {
     let redlatch = Redlatch::new(cluster.urls()).unwrap();
     let resource = unique_resource("traced");
     let guard = redlatch.acquire(&resource, Duration::from_secs(60)).await.unwrap();
+    let is_taken = async || cluster[0].owner_of(&resource) != Owner::Nobody;
+    eventually("the first node is asked", is_taken).await;
     let Owner::Token(token) = cluster[0].owner_of(&resource) else { panic!("nobody has it") };
     guard.extend().await.unwrap();
     guard.release().await.unwrap();

@@ -71,6 +71,14 @@ impl Nodes {
         owners.iter().all(|owner| matches!(owner, Owner::Nobody | Owner::Unknown))
     }
 
+    /// Waits until every node has a key for `resource`: a grant needs a majority only, and what the
+    /// others were sent may still be on its way.
+    pub(crate) async fn taken(&self, resource: &str) {
+        let what = format!("all nodes have a key for {resource}");
+        let is_token = |owner: &Owner| matches!(owner, Owner::Token(_));
+        eventually(&what, async || self.servers.owner_of(resource).iter().all(is_token)).await;
+    }
+
     /// Waits until no node that answers has a key for `resource`.
     pub(crate) async fn freed(&self, resource: &str) {
         let what = format!("the keys of {resource} are gone");

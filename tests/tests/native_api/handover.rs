@@ -15,6 +15,7 @@ async fn a_lease_is_handed_over_and_held_on() {
     let cluster = Cluster::start(3);
     let (giver, taker) = (client(&cluster), client(&cluster));
     let guard = giver.acquire("job", options()).await.expect("a free lock");
+    eventually_taken(&cluster, "job").await;
     let token = holder(&cluster, "job").expect("a majority");
     let (fence, view) = (guard.fence(), guard.view());
     let parts = guard.into_parts().await.expect("a lease");

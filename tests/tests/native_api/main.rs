@@ -47,6 +47,13 @@ fn holder(cluster: &Cluster, resource: &str) -> Option<String> {
     (cluster.holds(resource, &held) * 2 > cluster.len()).then_some(held)
 }
 
+/// Waits until every node has a key for `resource`: a grant needs a majority only, and what the others
+/// were sent may still be on its way.
+async fn eventually_taken(cluster: &Cluster, resource: &str) {
+    let is_taken = || cluster.owner_of(resource).iter().all(|owner| *owner != Owner::Nobody);
+    eventually("every node is taken", async || is_taken()).await;
+}
+
 fn is_free(cluster: &Cluster, resource: &str) -> bool {
     cluster.owner_of(resource).iter().all(|owner| *owner == Owner::Nobody)
 }
