@@ -3,11 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a log that cannot be read fails the test")]
 
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use redlatch::Redlatch;
-use redlatch_tests::{Cluster, Owner, eventually, unique_resource};
+use redlatch_tests::{Cluster, Owner, PATIENCE, RedisServer, eventually, unique_resource};
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
@@ -28,8 +28,8 @@ impl Write for Log {
     }
 }
 
-#[tokio::test]
-async fn the_life_of_a_lock_is_told_in_its_span_and_its_token_is_not() {
+/// What the only subscriber of this process was told.
+static LOG: LazyLock<Log> = LazyLock::new(|| {
     let log = Log::default();
     let writer = log.clone();
     tracing_subscriber::fmt()
@@ -37,7 +37,12 @@ async fn the_life_of_a_lock_is_told_in_its_span_and_its_token_is_not() {
         .with_ansi(false)
         .with_writer(move || writer.clone())
         .init();
+    log
+});
 
+#[tokio::test]
+async fn the_life_of_a_lock_is_told_in_its_span_and_its_token_is_not() {
+    let log = &*LOG;
     let cluster = Cluster::start(3);
     let redlatch = Redlatch::new(cluster.urls()).unwrap();
     let resource = unique_resource("traced");
@@ -52,9 +57,36 @@ async fn the_life_of_a_lock_is_told_in_its_span_and_its_token_is_not() {
     eventually("the release is told", async || log.text().contains("released")).await;
     let text = log.text();
     for news in ["connected", "granted", "extended", "released"] {
-        let line =
-            text.lines().find(|line| line.contains(news)).unwrap_or_else(|| panic!("{text}"));
-        assert!(line.contains(&resource) || news == "connected", "{line}");
+        let of_this = |line: &&str| line.contains(&resource) || news == "connected";
+        let mut lines = text.lines().filter(|line| line.contains(news));
+        assert!(lines.any(|line| of_this(&line)), "no {news}: {text}");
     }
     assert!(!text.contains(&token[..32]), "the token is told");
+}
+
+/// R16: a replica that takes over may have forgotten locks, and nothing can be done about it then.
+#[tokio::test]
+async fn a_node_that_has_a_replica_is_warned_of() {
+    let log = &*LOG;
+    let (node, alone, replica) = (RedisServer::start(), RedisServer::start(), RedisServer::start());
+    replica.command(&["REPLICAOF", "127.0.0.1", &node.port().to_string()]);
+    eventually("it is replicated", async || {
+        let info: String = node.query(&["INFO", "replication"]);
+        info.contains("connected_slaves:1")
+    })
+    .await;
+    let builder = Redlatch::builder().connect_timeout(PATIENCE);
+    let redlatch = builder.node(node.url()).node(alone.url()).build().unwrap();
+    let connected = async || {
+        let inspection = redlatch.inspect("job").await.unwrap();
+        inspection.nodes.iter().all(|node| node.sighting.is_ok())
+    };
+    eventually("both are connected", connected).await;
+    let text = log.text();
+    let warned = |node: &RedisServer| {
+        let name = node.addr().to_string();
+        text.lines().any(|line| line.contains("replicas") && line.contains(&name))
+    };
+    assert!(warned(&node), "{text}");
+    assert!(!warned(&alone), "{text}");
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::Shared;
+use futures_util::future::{Shared, join};
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redlatch_core::Instant;
 use redlatch_core::wire::Compare;
@@ -288,17 +288,13 @@ impl Node {
     async fn identify(&self, channel: Arc<dyn Channel>) -> Result<Link, Failure> {
         static GENERATIONS: AtomicU64 = AtomicU64::new(0);
         let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
-        let mut command = redis::cmd("INFO");
-        command.arg("server");
-        let info = match channel.send(command).await.and_then(redis::Value::extract_error) {
-            Ok(redis::Value::BulkString(info)) => info,
-            Ok(redis::Value::VerbatimString { text, .. }) => text.into_bytes(),
-            Err(error) if error.is_unrecoverable_error() || error.code() == Some("NOAUTH") => {
-                return Err(Failure::from(&error));
-            }
-            Ok(_) | Err(_) => Vec::new(),
-        };
-        if let Some(run_id) = run_id(&info)
+        let sections = join(ask_info(&*channel, "server"), ask_info(&*channel, "replication"));
+        let (info, replication) = sections.await;
+        let (info, replication) = (info?, replication?);
+        if field(&replication, "connected_slaves:").is_some_and(|count| count != "0") {
+            crate::trace::has_replicas(&self.name);
+        }
+        if let Some(run_id) = field(&info, "run_id:")
             && let Some(twin) = self.servers.note(&self.name, run_id)
         {
             let text = format!("is the same server as {twin}; nodes must be independent servers");
@@ -312,9 +308,23 @@ impl Node {
     }
 }
 
-fn run_id(info: &[u8]) -> Option<&str> {
+/// One section of what a server tells of itself; nothing if the user may not ask.
+async fn ask_info(channel: &dyn Channel, section: &str) -> Result<Vec<u8>, Failure> {
+    let mut command = redis::cmd("INFO");
+    command.arg(section);
+    match channel.send(command).await.and_then(redis::Value::extract_error) {
+        Ok(redis::Value::BulkString(info)) => Ok(info),
+        Ok(redis::Value::VerbatimString { text, .. }) => Ok(text.into_bytes()),
+        Err(error) if error.is_unrecoverable_error() || error.code() == Some("NOAUTH") => {
+            Err(Failure::from(&error))
+        }
+        Ok(_) | Err(_) => Ok(Vec::new()),
+    }
+}
+
+fn field<'a>(info: &'a [u8], name: &str) -> Option<&'a str> {
     let info = std::str::from_utf8(info).ok()?;
-    info.lines().find_map(|line| line.strip_prefix("run_id:"))
+    info.lines().find_map(|line| line.strip_prefix(name))
 }
 
 /// One of the places for commands that wait for a node.

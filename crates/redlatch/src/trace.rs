@@ -39,10 +39,15 @@ mod on {
     pub(crate) fn not_connected(node: &str, error: &Failure) {
         tracing::warn!(node, %error, "not connected");
     }
+
+    /// R16: no guard helps against a replica that is promoted.
+    pub(crate) fn has_replicas(node: &str) {
+        tracing::warn!(node, "has replicas; one that takes over may have forgotten locks");
+    }
 }
 
 #[cfg(feature = "tracing")]
-pub(crate) use on::{connected, event, in_span, not_connected};
+pub(crate) use on::{connected, event, has_replicas, in_span, not_connected};
 
 #[cfg(not(feature = "tracing"))]
 mod off {
@@ -58,7 +63,8 @@ mod off {
     pub(crate) fn event(_: &Event) {}
     pub(crate) fn connected(_: &str) {}
     pub(crate) fn not_connected(_: &str, _: &Failure) {}
+    pub(crate) fn has_replicas(_: &str) {}
 }
 
 #[cfg(not(feature = "tracing"))]
-pub(crate) use off::{connected, event, in_span, not_connected};
+pub(crate) use off::{connected, event, has_replicas, in_span, not_connected};
