@@ -520,6 +520,9 @@ async fn replies_after_the_ttl_are_no_success() {
         let error = ends(redlatch.try_acquire(&resource, options)).await.expect_err("late");
         let is_late = matches!(error, AcquireError::NoQuorum { .. } | AcquireError::TooLate { .. });
         assert!(is_late, "{fault:?}: {error}");
+        // What to do about it, and about whom.
+        let text = error.to_string();
+        assert!(text.contains("see to those that ") && text.contains("127.0.0.1:"), "{text}");
         rules.iter().for_each(redlatch_tests::Rule::release);
         settled(&redlatch).await;
         assert!(nodes.are_free(&resource));

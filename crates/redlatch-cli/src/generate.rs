@@ -29,6 +29,7 @@ pub(crate) fn man(command: Option<&str>) -> Result<Exit, Failure> {
     };
     let mut text = Vec::new();
     Man::new(page)
+        .source(concat!("redlatch ", env!("CARGO_PKG_VERSION")))
         .render(&mut text)
         .map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
     output::print(&String::from_utf8_lossy(&text))?;

@@ -141,7 +141,11 @@ impl fmt::Display for AcquireError {
                 write!(f, "too few nodes answered; see to those that did not: {votes}")
             }
             Self::TooLate { votes } => {
-                write!(f, "the nodes agreed too late; ask for a longer ttl: {votes}")
+                write!(
+                    f,
+                    "the ttl was used up before enough nodes agreed; ask for a longer one, or see to \
+                     those that are slow: {votes}"
+                )
             }
             Self::Quarantined { remaining, votes } => {
                 let millis = remaining.as_millis();

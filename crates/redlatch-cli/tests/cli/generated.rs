@@ -36,5 +36,8 @@ fn every_command_has_a_page_of_its_own() {
         let page = run(&[], ["man", command]).with_code(0).stdout.replace("\\-", "-");
         assert!(page.contains(&format!(".TH redlatch-{command} 1")), "{page}");
         assert!(page.contains(&format!("redlatch {command}")), "{page}");
+        let version = format!("\"redlatch {}\"", env!("CARGO_PKG_VERSION"));
+        let title = page.lines().find(|line| line.starts_with(".TH"));
+        assert!(title.is_some_and(|title| title.contains(&version)), "{title:?}");
     }
 }
