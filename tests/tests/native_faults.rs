@@ -806,6 +806,8 @@ impl Ailing {
         assert_eq!(name, self.server.addr().to_string());
         let Vote::Failed(why) = vote else { panic!("{}: {error}", self.says) };
         assert!(why.contains(self.says), "{:?} does not say {:?}", why, self.says);
+        // Nothing that only the client library or the script's author could read.
+        assert!(!why.contains(" - ") && !why.contains("script: "), "{why}");
         let text = format!("{error} {error:?} {redlatch:?}");
         for token in tokens(&proxy) {
             let nonce = &token[..32];

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock;
 use crate::error::{AcquireError, ExtendError, ReleaseError, Vote, Votes};
-use crate::node::{Failure, Link, Node};
+use crate::node::{Failure, Link, Node, Trouble, Turn};
 use crate::options::Resources;
 use crate::reaper::Errand;
 use crate::{trace, value};
@@ -519,43 +519,28 @@ fn node_of(subject: &Subject, id: NodeId) -> Option<&Arc<Node>> {
     subject.nodes.get(id.index())
 }
 
-/// Asks on the node's connection; once more on a new one if that breaks, or breaks while it is made.
-/// Every command stands that, because it says the same when it is repeated.
+/// Asks the node for its reply to one command.
 async fn ask(
     subject: &Subject,
     node: &Arc<Node>,
     op: &Op,
     deadline: Instant,
 ) -> Result<Reply, Failure> {
-    const TRIES: usize = 2;
-    let mut failure = Failure::from("not connected");
-    let mut is_repeated = false;
-    for _ in 0..TRIES {
-        let link = match node.link().await {
-            Ok(link) => link,
-            Err(error) if clock::now() >= deadline => return Err(error),
-            Err(error) => {
-                failure = error;
-                continue;
-            }
-        };
+    node.ask(deadline, |link, turn| async move {
         // Whoever waited for a connection must not take a lock that nobody waits for any more.
         if clock::now() >= deadline && !matches!(op, Op::Release { .. }) {
-            return Err(Failure::from("not connected in time"));
+            return Err(Trouble::from("not connected in time"));
         }
         let dialect = subject.dialect.of(link.compare);
-        match ask_on(subject, node, &link, dialect, op).await {
-            // Of a repeated `SET NX` it is not known whether the first one is in its way.
-            Ok(Reply::Refused { .. }) if is_repeated && is_plain_acquire(dialect, op) => {
-                return Err(Failure::from("the connection broke"));
-            }
-            Ok(reply) => return Ok(reply),
-            Err(error) if error.is_unrecoverable_error() => failure = Failure::from(&error),
-            Err(error) => return Err(Failure::from(&error)),
+        let reply = ask_on(subject, node, &link, dialect, op).await?;
+        // Of a repeated `SET NX` it is not known whether the first one is in its way.
+        let is_ambiguous = turn == Turn::Repeated && is_plain_acquire(dialect, op);
+        if is_ambiguous && matches!(reply, Reply::Refused { .. }) {
+            return Err(Trouble::from("the connection broke"));
         }
-        is_repeated = true;
-    }
-    Err(failure)
+        Ok(reply)
+    })
+    .await
 }
 
 const fn is_plain_acquire(dialect: Dialect, op: &Op) -> bool {
@@ -569,18 +554,18 @@ async fn ask_on(
     link: &Link,
     dialect: Dialect,
     op: &Op,
-) -> redis::RedisResult<Reply> {
-    let wire = subject.resources.wire(dialect).map_err(client_error)?;
+) -> Result<Reply, Trouble> {
+    let wire = subject.resources.wire(dialect).map_err(Trouble::of)?;
     for form in [Form::Sha1, Form::Text] {
         let mut buffer = vec![0; wire.buffer_len()];
-        let command = command(&wire.encode(op, form, &mut buffer).map_err(client_error)?);
+        let command = command(&wire.encode(op, form, &mut buffer).map_err(Trouble::of)?);
         match value::decode(node.send(link, command).await, |value| wire.decode(op, value))? {
             Answer::Reply(Reply::Unknown) => break,
             Answer::Reply(reply) => return Ok(reply),
             Answer::ScriptMissing => {}
         }
     }
-    Err(client_error("the answer is none that the protocol knows"))
+    Err(Trouble::from("the answer is none that the protocol knows"))
 }
 
 /// A command of redis-rs with these parts.
@@ -592,8 +577,4 @@ pub(crate) fn command(args: &Args<'_>) -> redis::Cmd {
         command.arg(*arg);
     }
     command
-}
-
-fn client_error(error: impl std::fmt::Display) -> redis::RedisError {
-    redis::RedisError::from((redis::ErrorKind::Client, "redlatch", error.to_string()))
 }

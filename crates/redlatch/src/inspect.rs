@@ -7,8 +7,9 @@ use futures_util::future::join_all;
 use redlatch_core::Quorum;
 use redlatch_core::wire::{self, Form, Sighting, Value};
 
+use crate::clock;
 use crate::drive::{Subject, command};
-use crate::node::{Failure, Node};
+use crate::node::{Failure, Link, Node, Trouble};
 use crate::value;
 
 /// How long a node may take to answer.
@@ -76,7 +77,8 @@ impl Inspection {
 }
 
 pub(crate) async fn inspect(subject: Arc<Subject>, quorum: Quorum) -> Inspection {
-    let sightings = join_all(subject.nodes.iter().map(|node| within(look(&subject, node)))).await;
+    let looks = subject.nodes.iter().map(|node| ask(node, |link| look(&subject, node, link)));
+    let sightings = join_all(looks).await;
     let state = state(quorum, sightings.iter().flatten());
     let nodes = subject.nodes.iter().zip(sightings).map(|(node, sighting)| NodeSighting {
         node: node.name().clone(),
@@ -113,28 +115,27 @@ fn node_state(sighting: &Sighting) -> NodeState {
     }
 }
 
-async fn look(subject: &Subject, node: &Arc<Node>) -> Result<Sighting, Failure> {
-    let link = node.link().await?;
-    let wire = subject.resources.wire(subject.dialect.of(link.compare)).map_err(text)?;
+async fn look(subject: &Subject, node: &Node, link: Link) -> Result<Sighting, Trouble> {
+    let wire = subject.resources.wire(subject.dialect.of(link.compare)).map_err(Trouble::of)?;
     for form in [Form::Sha1, Form::Text] {
         let mut buffer = vec![0; wire.buffer_len() * 2];
-        let command = command(&wire.encode_inspect(form, &mut buffer).map_err(text)?);
+        let command = command(&wire.encode_inspect(form, &mut buffer).map_err(Trouble::of)?);
         let value = node.send(&link, command).await.and_then(redis::Value::extract_error);
         match value {
             Ok(value) => {
                 return value::with_value(&value, |value| wire.decode_inspect(value))
-                    .ok_or_else(|| Failure::from("the answer is none that the protocol knows"));
+                    .ok_or_else(|| Trouble::from("the answer is none that the protocol knows"));
             }
             Err(error) if error.code() == Some("NOSCRIPT") => {}
-            Err(error) => return Err(Failure::from(&error)),
+            Err(error) => return Err(error.into()),
         }
     }
-    Err(Failure::from("the node does not keep scripts"))
+    Err(Trouble::from("the node does not keep scripts"))
 }
 
 /// Tells each node that it is new; the names of those that believed it.
 pub(crate) async fn declare_fresh(nodes: Arc<[Arc<Node>]>) -> Vec<Arc<str>> {
-    let told = join_all(nodes.iter().map(|node| within(tell_fresh(node)))).await;
+    let told = join_all(nodes.iter().map(|node| ask(node, |link| tell_fresh(node, link)))).await;
     let fresh = nodes.iter().zip(told).filter(|(_, told)| matches!(told, Ok(Fresh::Believed)));
     fresh.map(|(node, _)| node.name().clone()).collect()
 }
@@ -144,23 +145,21 @@ enum Fresh {
     SeenBefore,
 }
 
-async fn tell_fresh(node: &Arc<Node>) -> Result<Fresh, Failure> {
-    let link = node.link().await?;
+async fn tell_fresh(node: &Node, link: Link) -> Result<Fresh, Trouble> {
     let mut buffer = [0; 32];
-    let command = command(&wire::encode_declare_fresh(Form::Text, &mut buffer).map_err(text)?);
-    let value = node.send(&link, command).await.and_then(redis::Value::extract_error);
-    let value = value.map_err(|error| Failure::from(&error))?;
+    let encoded = wire::encode_declare_fresh(Form::Text, &mut buffer).map_err(Trouble::of)?;
+    let value = node.send(&link, command(&encoded)).await.and_then(redis::Value::extract_error)?;
     Ok(match value::with_value(&value, |value| matches!(value, Value::Array([Value::Int(1)]))) {
         true => Fresh::Believed,
         false => Fresh::SeenBefore,
     })
 }
 
-async fn within<T>(question: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+async fn ask<T, F: Future<Output = Result<T, Trouble>>>(
+    node: &Arc<Node>,
+    question: impl Fn(Link) -> F,
+) -> Result<T, Failure> {
     let timeout = Failure::from("no answer within 1 s");
-    tokio::time::timeout(TIMEOUT, question).await.unwrap_or(Err(timeout))
-}
-
-fn text(error: impl std::fmt::Display) -> Failure {
-    Failure::from(error.to_string().as_str())
+    let answer = node.ask(clock::now().saturating_add(TIMEOUT), |link, _| question(link));
+    tokio::time::timeout(TIMEOUT, answer).await.unwrap_or(Err(timeout))
 }

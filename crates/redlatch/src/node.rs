@@ -112,7 +112,43 @@ impl From<&redis::RedisError> for Failure {
             (_, _) => error.to_string(),
         };
         let text = text.split(", with args beginning with").next().unwrap_or_default();
+        // What the library calls the error, and where in our script the server met it.
+        let text = text.replacen(&format!(" - {:?}", error.kind()), "", 1);
+        let text = text.split(" script: ").next().unwrap_or_default();
         Self(text.trim().into())
+    }
+}
+
+/// Whether a question may have been asked before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    First,
+    Repeated,
+}
+
+/// Why a question got no answer.
+pub(crate) enum Trouble {
+    /// It was asked, and this came of it.
+    Redis(redis::RedisError),
+    /// It was not asked, or the answer is of no use.
+    Ours(Failure),
+}
+
+impl Trouble {
+    pub(crate) fn of(error: impl fmt::Display) -> Self {
+        Self::from(error.to_string().as_str())
+    }
+}
+
+impl From<&str> for Trouble {
+    fn from(text: &str) -> Self {
+        Self::Ours(Failure::from(text))
+    }
+}
+
+impl From<redis::RedisError> for Trouble {
+    fn from(error: redis::RedisError) -> Self {
+        Self::Redis(error)
     }
 }
 
@@ -158,7 +194,7 @@ impl Node {
 
     /// The node's connection; waits while it is being made, which is bounded, and fails at once while
     /// the node is left alone after a failure.
-    pub(crate) async fn link(self: &Arc<Self>) -> Result<Link, Failure> {
+    async fn link(self: &Arc<Self>) -> Result<Link, Failure> {
         let attempt = {
             let mut state = self.state();
             match &*state {
@@ -178,6 +214,39 @@ impl Node {
             }
         };
         attempt.await
+    }
+
+    /// Asks `question` on the node's connection; once more on a new one, by `deadline`, if that breaks,
+    /// or breaks while it is made. Every question of ours stands that, because it says the same when it
+    /// is repeated; it is told whether it is.
+    pub(crate) async fn ask<T, F: Future<Output = Result<T, Trouble>>>(
+        self: &Arc<Self>,
+        deadline: Instant,
+        question: impl Fn(Link, Turn) -> F,
+    ) -> Result<T, Failure> {
+        const TRIES: usize = 2;
+        let mut failure = Failure::from("not connected");
+        let mut turn = Turn::First;
+        for _ in 0..TRIES {
+            let link = match self.link().await {
+                Ok(link) => link,
+                Err(error) if clock::now() >= deadline => return Err(error),
+                Err(error) => {
+                    failure = error;
+                    continue;
+                }
+            };
+            match question(link, turn).await {
+                Ok(answer) => return Ok(answer),
+                Err(Trouble::Redis(error)) if error.is_unrecoverable_error() => {
+                    failure = Failure::from(&error);
+                }
+                Err(Trouble::Redis(error)) => return Err(Failure::from(&error)),
+                Err(Trouble::Ours(failure)) => return Err(failure),
+            }
+            turn = Turn::Repeated;
+        }
+        Err(failure)
     }
 
     /// Sends one command. The answer may take for ever; the caller decides how long it cares.

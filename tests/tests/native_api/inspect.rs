@@ -52,6 +52,22 @@ async fn a_look_names_the_node_that_is_down() {
     assert_eq!(inspection.state, LockState::Undecided, "{inspection:?}");
 }
 
+/// Servers close connections that were idle, and nobody looks all the time.
+#[tokio::test]
+async fn a_look_is_not_spoiled_by_connections_that_were_closed_meanwhile() {
+    let cluster = Cluster::start(3);
+    let redlatch = client(&cluster);
+    for _ in 0..2 {
+        let inspection = redlatch.inspect("job").await.expect("a name");
+        assert_eq!(inspection.state, LockState::Free);
+        assert!(inspection.nodes.iter().all(|node| node.sighting.is_ok()), "{inspection:?}");
+        for node in &cluster {
+            node.command(&["CLIENT", "KILL", "USER", "default"]);
+        }
+    }
+    assert_eq!(redlatch.declare_fresh().await.len(), 3);
+}
+
 #[tokio::test]
 async fn a_look_at_silent_nodes_ends() {
     let cluster = Cluster::start(3);
