@@ -5,7 +5,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use redlatch::blocking::Redlatch;
-use redlatch::{AcquireError, AdoptError, ExtendError, LockState, Loss, Options, ReleaseError};
+use redlatch::{
+    AcquireError, AdoptError, ExtendError, LockState, Loss, Options, ReleaseError, UsingError,
+};
 use redlatch_tests::{Cluster, Owner, PATIENCE, eventually};
 
 /// Longer than any test runs.
@@ -45,6 +47,8 @@ fn a_lock_is_taken_extended_and_released() {
     assert!(guard.remaining() > Duration::ZERO && guard.remaining() < FOREVER);
     assert!(guard.valid_until() > Instant::now());
     assert_eq!(guard.view().fence(), guard.fence());
+    assert_eq!(guard.resources().to_string(), "job");
+    assert!(!guard.is_at_risk());
     for node in &cluster {
         node.command(&["PEXPIRE", "job", "60000"]);
     }
@@ -61,6 +65,49 @@ fn a_lock_is_taken_extended_and_released() {
     wait_until_free(&cluster, "job");
     assert_eq!(redlatch.inspect("job").expect("a name").state, LockState::Free);
     redlatch.try_acquire("job", options()).expect("a free lock").release().expect("a release");
+}
+
+#[test]
+fn work_is_done_under_a_lock_that_is_renewed_and_released() {
+    let cluster = Cluster::start(3);
+    let redlatch = client(&cluster);
+    let renewed = options().ttl(Duration::from_secs(9));
+    let output = redlatch.using("job", renewed, |lease| {
+        assert!(lease.fence().is_some());
+        let error = redlatch.try_acquire("job", options()).expect_err("it is taken");
+        assert!(matches!(error, AcquireError::Contended { .. }), "{error:?}");
+        let granted_until = Instant::now() + lease.remaining();
+        while Instant::now() + lease.remaining() <= granted_until {
+            thread::yield_now();
+        }
+        lease.is_valid()
+    });
+    assert_eq!(output, Ok(true));
+    wait_until_free(&cluster, "job");
+
+    let panics = || redlatch.using("job", options(), |_| panic!("this panic is part of the test"));
+    let panicked: Result<Result<(), _>, _> =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics));
+    assert!(panicked.is_err());
+    wait_until_free(&cluster, "job");
+}
+
+/// R11: a thread cannot be stopped, but what it did is not said to be done under the lock.
+#[test]
+fn work_that_outlasts_its_lock_is_told_so() {
+    let cluster = Cluster::start(3);
+    let redlatch = client(&cluster);
+    let bounded = options().renew_up_to(Duration::from_millis(300));
+    let output = redlatch.using("job", bounded, |lease| {
+        while lease.is_valid() {
+            thread::yield_now();
+        }
+    });
+    assert_eq!(output, Err(UsingError::Lost(Loss::HoldMax)));
+    let text = output.expect_err("it was lost").to_string();
+    assert!(text.contains("the work was not finished under it"), "{text}");
+    redlatch.shutdown();
+    assert!(is_free(&cluster, "job"), "shutdown waits for releases");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     AcquireError, AdoptError, BuildError, ExtendError, Inspection, InvalidRequest, LeaseParts,
-    LeaseView, Loss, Options, ReleaseError, Resources,
+    LeaseView, Loss, Options, ReleaseError, Resources, UsingError,
 };
 
 /// A client of a set of independent Redis nodes, as [`crate::Redlatch`].
@@ -72,6 +72,24 @@ impl Redlatch {
         pollster::block_on(self.0.acquire_by(deadline, resources, options)).map(Guard)
     }
 
+    /// Does `work` under the lock on `resources`, on this thread. The lock is renewed meanwhile, as by
+    /// [`crate::Redlatch::using`], and always released.
+    ///
+    /// Nothing can stop a thread: long work looks at its lease between its steps, and returns when that
+    /// is over.
+    ///
+    /// # Errors
+    /// [`UsingError::Acquire`] if the lock was not got, and the work not begun. [`UsingError::Lost`] if
+    /// the lock was lost before the work was done; what it returned is dropped.
+    pub fn using<T>(
+        &self,
+        resources: impl Into<Resources>,
+        options: impl Into<Options>,
+        work: impl FnOnce(LeaseView) -> T,
+    ) -> Result<T, UsingError> {
+        pollster::block_on(self.0.using(resources, options, async move |lease| work(lease)))
+    }
+
     /// Takes over a lease, as [`crate::Redlatch::adopt`].
     ///
     /// # Errors
@@ -102,12 +120,18 @@ impl Redlatch {
         pollster::block_on(self.0.declare_fresh())
     }
 
-    /// Takes no new locks and waits for releases, as [`crate::Redlatch::shutdown_within`].
+    /// Takes no new locks and waits for releases, as [`crate::Redlatch::shutdown`].
+    pub fn shutdown(&self) {
+        pollster::block_on(self.0.shutdown());
+    }
+
+    /// [`shutdown`](Self::shutdown), for at most `within`.
     pub fn shutdown_within(&self, within: Duration) {
         pollster::block_on(self.0.shutdown_within(within));
     }
 }
 
+/// What [`crate::Redlatch::builder`] puts together, for programs without async.
 impl From<crate::Redlatch> for Redlatch {
     fn from(redlatch: crate::Redlatch) -> Self {
         Self(redlatch)
@@ -120,6 +144,12 @@ impl From<crate::Redlatch> for Redlatch {
 pub struct Guard(crate::Guard);
 
 impl Guard {
+    /// What is locked, without the client's key prefix.
+    #[must_use]
+    pub fn resources(&self) -> &Resources {
+        self.0.resources()
+    }
+
     /// The fencing token.
     #[must_use]
     pub fn fence(&self) -> Option<u64> {
@@ -142,6 +172,12 @@ impl Guard {
     #[must_use]
     pub fn valid_until(&self) -> Instant {
         self.0.valid_until()
+    }
+
+    /// Whether the last extension missed its majority, as [`crate::Guard::is_at_risk`].
+    #[must_use]
+    pub fn is_at_risk(&self) -> bool {
+        self.0.is_at_risk()
     }
 
     /// Something to look at the lease with from other threads.

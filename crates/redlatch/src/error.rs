@@ -312,7 +312,7 @@ impl std::error::Error for ReleaseError {}
 pub enum UsingError {
     /// The lock was not got, and the work was not begun.
     Acquire(AcquireError),
-    /// The lock was lost while the work was under way, and the work was stopped.
+    /// The lock was lost before the work was done. Where it could be, the work was stopped.
     Lost(Loss),
 }
 
@@ -322,7 +322,7 @@ impl fmt::Display for UsingError {
             Self::Acquire(error) => error.fmt(f),
             Self::Lost(loss) => {
                 write_loss(f, *loss)?;
-                f.write_str("; the work was stopped")
+                f.write_str("; the work was not finished under it")
             }
         }
     }

@@ -92,7 +92,7 @@ async fn work_whose_lock_is_lost_is_stopped() {
     let output = tokio::time::timeout(PATIENCE, work).await.expect("an end");
     let error = output.expect_err("it is lost");
     assert_eq!(error, UsingError::Lost(Loss::Expired));
-    assert!(error.to_string().contains("the work was stopped"), "{error}");
+    assert!(error.to_string().contains("the work was not finished under it"), "{error}");
     assert!(stopped.load(Ordering::Relaxed));
 }
 
