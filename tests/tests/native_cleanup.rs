@@ -150,6 +150,46 @@ async fn a_late_acquire_of_an_earlier_attempt_is_released() {
     nodes.freed(&resource).await;
 }
 
+/// R3. redsync, RedLock.net and others use one token for all attempts: there the release of the first,
+/// still on its way, deletes the key that the second was granted with.
+#[tokio::test]
+async fn a_late_release_of_an_earlier_attempt_removes_no_vote() {
+    let nodes = Nodes::start(3);
+    let redlatch = nodes.connect().await;
+    let resource = unique_resource("late");
+    take(&nodes.servers[0], &resource);
+    take(&nodes.servers[1], &resource);
+    let (proxy, server) = (&nodes.proxies[2], &nodes.servers[2]);
+    // What comes behind it waits as well, so the next attempts reach the node by another connection.
+    let held = proxy.inject(runs(RELEASE).nth(1), Fault::HoldRequest);
+    let waiting = tokio::spawn({
+        let (redlatch, resource) = (redlatch.clone(), resource.clone());
+        let options = impatient().wait(FOREVER);
+        async move { redlatch.acquire(&resource, options).await }
+    });
+    held.wait_struck(1).await;
+    eventually("the release of a later attempt frees the node", async || {
+        server.owner_of(&resource) == Owner::Nobody
+    })
+    .await;
+    for server in nodes.servers.iter().take(2) {
+        server.command(&["DEL", &resource]);
+    }
+    let guard = ends(waiting).await.expect("no panic").expect("a free lock");
+    let has_voted = async || {
+        let owners = nodes.servers.owner_of(&resource);
+        is_token(&owners[2]) && owners[..2].contains(&owners[2])
+    };
+    eventually("the node has the token of the grant", has_voted).await;
+    let granted = server.owner_of(&resource);
+    held.release();
+    held.wait_answered(1).await;
+    assert_eq!(server.owner_of(&resource), granted);
+    ends(guard.extend()).await.expect("two nodes");
+    ends(guard.release()).await.expect("two nodes");
+    nodes.freed(&resource).await;
+}
+
 /// A client that is cut off cannot undo what arrives later: that node has the key until its ttl, the
 /// others give the lock.
 #[tokio::test]

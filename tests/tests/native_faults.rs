@@ -190,7 +190,8 @@ async fn a_node_that_forgot_does_not_vote() {
 
 // Nodes that hang.
 
-/// R8, R9. rslock waits for ever here, pottery until its own timeout (experiment R3).
+/// R8, R9. rslock waits for ever here (experiment R3), pottery until its own timeout, and redlock-rb
+/// for each such node in turn.
 #[tokio::test]
 async fn a_hung_minority_is_not_waited_for() {
     for (count, hung) in [(3, 1), (5, 2)] {
@@ -211,7 +212,7 @@ async fn a_hung_minority_is_not_waited_for() {
     }
 }
 
-/// R9: extension and release of a lock that the node has, too.
+/// R9: extension and release of a lock that the node has, too. redsync has no timeout for these.
 #[tokio::test]
 async fn a_node_that_hangs_while_it_holds_a_key_is_not_waited_for() {
     let nodes = Nodes::start(3);
@@ -503,7 +504,8 @@ async fn the_last_cause_is_reported() {
 
 // Validity.
 
-/// R1, R2. node-redlock returns −106 ms here, redlock-rs 2^64 − 217 ms (experiments E2, R2).
+/// R1, R2, R4. node-redlock returns −106 ms here, redlock-rs 2^64 − 217 ms (experiments E2, R2), and
+/// Redisson does not ask; rslock notices, and leaves its keys.
 #[tokio::test]
 async fn replies_after_the_ttl_are_no_success() {
     for (ttl, fault) in [
@@ -816,6 +818,9 @@ impl Ailing {
         for secret in &self.secrets {
             assert!(!text.contains(secret), "{}: a secret is in {text}", self.says);
         }
+        // redlock-rb lets such errors escape from a look.
+        let inspection = ends(redlatch.inspect(&resource)).await.expect("a good name");
+        assert_eq!(inspection.nodes.len(), 2);
         let owner = async || well.owner_of(&resource) == Owner::Nobody;
         eventually("the well node is free", owner).await;
         (redlatch, proxy, well)

@@ -161,7 +161,8 @@ async fn an_error_tells_the_votes_of_its_own_round() {
     }
 }
 
-/// R11. RedLock.net revives such locks, even when somebody else held them meanwhile.
+/// R11. RedLock.net revives such locks, even when somebody else held them meanwhile; pottery,
+/// node-redlock and redlock-universal do not look at the time.
 #[tokio::test]
 async fn an_extension_that_comes_too_late_revives_nothing() {
     for fault in [Fault::HoldReply, Fault::HoldRequest] {

@@ -37,6 +37,7 @@ async fn a_look_tells_a_free_lock_from_a_held_one() {
     assert_eq!(inspection.state, LockState::Free);
 }
 
+/// To rslock a node that is down is one without a key.
 #[tokio::test]
 async fn a_look_names_the_node_that_is_down() {
     let cluster = Cluster::start(3);
@@ -101,6 +102,31 @@ async fn a_split_is_undecided() {
     let inspection = redlatch.inspect("job").await.expect("a name");
     assert_eq!(inspection.state, LockState::Held { remaining: None });
     assert_eq!(inspection.nodes[2].sighting, Ok(NodeState::Taken { remaining: None, fence: None }));
+}
+
+/// pottery tells the longest of three answers of five, and aioredlock tells nothing unless all agree.
+#[tokio::test]
+async fn a_lock_is_held_for_as_long_as_a_majority_of_all_nodes_has_it() {
+    let cluster = Cluster::start(5);
+    let redlatch = client(&cluster);
+    for (node, ttl) in cluster.iter().zip(["500000", "300000", "400000", "200000", "100000"]) {
+        node.command(&["SET", "job", "one", "PX", ttl]);
+    }
+    let remaining = async || {
+        let inspection = redlatch.inspect("job").await.expect("a name");
+        let LockState::Held { remaining: Some(remaining) } = inspection.state else {
+            panic!("{inspection:?}")
+        };
+        remaining.as_secs()
+    };
+    assert!((201..=300).contains(&remaining().await));
+    cluster[0].kill();
+    assert!((101..=200).contains(&remaining().await));
+    cluster[1].kill();
+    assert!((1..=100).contains(&remaining().await));
+    cluster[2].kill();
+    let inspection = redlatch.inspect("job").await.expect("a name");
+    assert_eq!(inspection.state, LockState::Undecided, "{inspection:?}");
 }
 
 #[tokio::test]
