@@ -426,6 +426,14 @@ impl History {
         }
     }
 
+    /// Takes what is no event, but how things are at the beginning, such as a clock: it is kept where
+    /// events are, and does not count in the hash.
+    pub fn note_state(&mut self, time: TrueTime, process: Process, what: What) {
+        if self.recording {
+            self.events.push(Event { time, process, what });
+        }
+    }
+
     /// Whether events are kept.
     #[must_use]
     pub const fn is_recording(&self) -> bool {

@@ -42,11 +42,7 @@ impl Case {
     #[must_use]
     pub fn of(counterexample: &Counterexample, tier: &str, replay: &str) -> Self {
         let Counterexample { plan, violation, history } = counterexample;
-        Self {
-            violation: Some(violation.clone()),
-            title: violation.invariant.to_string(),
-            ..Self::of_run(plan, history, tier, replay)
-        }
+        Self { violation: Some(violation.clone()), ..Self::of_run(plan, history, tier, replay) }
     }
 
     /// The case of a plan in whose `history` nothing is wrong.
@@ -54,7 +50,7 @@ impl Case {
     pub fn of_run(plan: &Plan, history: &History, tier: &str, replay: &str) -> Self {
         Self {
             tier: tier.to_owned(),
-            title: format!("{} seed {:#x}", plan.profile, plan.seed),
+            title: format!("{}, seed {:#x}", plan.profile, plan.seed),
             seed: Some(plan.seed),
             replay: replay.to_owned(),
             shape: Shape::of(plan),
@@ -127,8 +123,10 @@ pub struct Fault {
 pub enum Effect {
     /// They do not run while it lasts.
     Stops,
-    /// Something else.
-    Other,
+    /// It happens at one moment, and does not last.
+    Moment,
+    /// Something else, which lasts until it ends.
+    Lasts,
 }
 
 impl Fault {
@@ -145,6 +143,7 @@ impl Fault {
         let text = format!("{}: {}", fault.who, fault.kind);
         let effect = match fault.kind {
             FaultKind::Pause | FaultKind::Suspend => Effect::Stops,
+            FaultKind::Jump { .. } | FaultKind::Evict | FaultKind::Flush => Effect::Moment,
             FaultKind::Crash { .. }
             | FaultKind::Cut { .. }
             | FaultKind::Split { .. }
@@ -155,13 +154,10 @@ impl Fault {
             | FaultKind::Duplicate { .. }
             | FaultKind::Reorder { .. }
             | FaultKind::Rate { .. }
-            | FaultKind::Jump { .. }
             | FaultKind::Freeze
             | FaultKind::WallSkew { .. }
-            | FaultKind::Evict
-            | FaultKind::Flush
             | FaultKind::Failover
-            | FaultKind::HalfScripts { .. } => Effect::Other,
+            | FaultKind::HalfScripts { .. } => Effect::Lasts,
         };
         Self { who, text, effect }
     }

@@ -15,11 +15,11 @@ use super::{Axis, Case};
 pub const PAGE_BYTES_MAX: usize = 300_000;
 
 /// So many things are drawn at most, and fewer where the page would become too large.
-const THINGS_MAX: usize = 1_600;
+const THINGS_MAX: usize = 2_400;
 /// So many steps are told at most, likewise.
 const STEPS_MAX: usize = 700;
-/// Each try has three quarters of the things of the one before; after so many nothing is left.
-const TRIES_MAX: u32 = 40;
+/// Each try has seven eighths of the things of the one before; after so many nothing is left.
+const TRIES_MAX: u32 = 64;
 
 const PAGE_CSS: &str = include_str!("timeline.css");
 const SCRIPT: &str = include_str!("timeline.js");
@@ -41,7 +41,7 @@ pub(super) fn html(case: &Case) -> String {
         if page.len() <= PAGE_BYTES_MAX {
             break;
         }
-        (things, told) = (things * 3 / 4, told * 3 / 4);
+        (things, told) = (things * 7 / 8, told * 7 / 8);
     }
     page
 }
@@ -50,7 +50,6 @@ fn compose(case: &Case, scene: &Scene, things: usize, told: usize) -> String {
     let window = window::choose(case, scene, things);
     let steps = Steps::tell(case, scene, &window, told);
     let view = View { case, scene, window: &window, steps: &steps, fences: Fences::of(scene) };
-    let picture = picture::draw(&view, Medium::Live);
     let mut out = String::new();
     // Writing to memory does not fail, here and below.
     let _ = write!(
@@ -62,21 +61,46 @@ fn compose(case: &Case, scene: &Scene, things: usize, told: usize) -> String {
          <title>{}</title>\n<style>\n{}\n{CSS}{}\n{PAGE_CSS}</style>\n</head>\n<body>\n",
         escape(&cut(&format!("{} · {}", case.title, case.tier), 160)),
         palette::variables(),
-        palette::client_css(scene.clients.len()),
+        palette::client_css(scene.looks),
     );
     header(&mut out, &view);
-    let focus = window.focus;
+    out.push_str("<main>\n");
+    // Where nothing is known but the story, there is nothing to draw.
+    if scene.events > 0 {
+        chart(&mut out, &view);
+    }
+    list(&mut out, &view);
+    if scene.events > 0 {
+        let _ = writeln!(
+            out,
+            "<details id=\"how\" open><summary>How to read this</summary>\n<p>{HOW} {}</p>\n{}</details>",
+            view.fences.note().unwrap_or_default(),
+            legend()
+        );
+    }
+    out.push_str("</main>\n");
+    if scene.events > 0 {
+        let tip = "<div id=\"tip\" role=\"tooltip\" hidden></div>";
+        let _ = writeln!(out, "{tip}\n<script>\n{SCRIPT}</script>");
+    }
+    out.push_str("</body>\n</html>\n");
+    out
+}
+
+fn chart(out: &mut String, view: &View<'_>) {
+    let case = view.case;
+    let picture = picture::draw(view, Medium::Live);
+    let focus = view.window.focus;
     let violated = case.violation.as_ref().map_or(-1.0, |violation| violation.time as f64);
     let _ = write!(
         out,
-        "<main>\n<section id=\"chart\" aria-label=\"Timeline\">\n{TOOLBAR}\n<div id=\"stage\" tabindex=\"0\" role=\"application\" \
+        "<section id=\"chart\" aria-label=\"Timeline\">\n{TOOLBAR}\n<div id=\"stage\" tabindex=\"0\" role=\"application\" \
          aria-label=\"Timeline. Left and right move, plus and minus zoom, 0 shows all, v goes to the violation, up and down go from thing to thing.\">\
-         <svg id=\"timeline\" width=\"{}\" height=\"{}\" data-gutter=\"{GUTTER}\" data-plot=\"{PLOT_WIDTH}\" data-from=\"{}\" data-to=\"{}\" \
+         <svg id=\"timeline\" width=\"{}\" height=\"{}\" data-gutter=\"{GUTTER}\" data-plot=\"{PLOT_WIDTH}\" data-knots=\"{}\" \
          data-focus=\"{},{}\" data-violation=\"{violated}\" data-axis=\"{}\">{}</svg></div>\n",
         picture.width,
         picture.height,
-        window.from,
-        window.to,
+        picture.knots,
         focus.0,
         focus.1,
         match case.axis {
@@ -85,20 +109,10 @@ fn compose(case: &Case, scene: &Scene, things: usize, told: usize) -> String {
         },
         picture.body
     );
-    if let Some(part) = picture::part(&view) {
+    if let Some(part) = picture::part(view) {
         let _ = writeln!(out, "<p class=\"part\" id=\"part\">{}</p>", escape(&part));
     }
-    let _ = write!(
-        out,
-        "<details id=\"how\" open><summary>How to read this</summary>\n{HOW}{}</details>\n</section>\n",
-        legend()
-    );
-    list(&mut out, &view);
-    let _ = write!(
-        out,
-        "</main>\n<div id=\"tip\" role=\"tooltip\" hidden></div>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n"
-    );
-    out
+    out.push_str("</section>\n");
 }
 
 const TOOLBAR: &str = r#"<div id="tools" role="toolbar" aria-label="Timeline">
@@ -108,11 +122,11 @@ const TOOLBAR: &str = r#"<div id="tools" role="toolbar" aria-label="Timeline">
 <button id="theme" title="Dark or light" aria-label="Dark or light">◐</button>
 </div>"#;
 
-const HOW: &str = "<p>Time goes from left to right. A lock is held by whoever has its token in the key of \
+const HOW: &str = "Time goes from left to right. A lock is held by whoever has its token in the key of \
                    a majority of nodes; each client has a colour and a pattern, and a token such as \
                    <b>c1.3/2</b> is client c1's, from the 2nd attempt of its 3rd request. A fence is the \
                    number that comes with a grant, by which a resource can refuse a holder that is too \
-                   late.</p>\n";
+                   late.";
 
 fn header(out: &mut String, view: &View<'_>) {
     let case = view.case;
@@ -145,12 +159,11 @@ fn header(out: &mut String, view: &View<'_>) {
     }
     let shape = &case.shape;
     let mut facts = vec![format!(
-        "{} nodes, {} a majority · {} clients · {} {}",
-        shape.nodes,
+        "{}, {} a majority · {} · {}",
+        counted(shape.nodes, "node"),
         shape.majority,
-        shape.clients,
-        shape.resources,
-        if shape.resources == 1 { "resource" } else { "resources" }
+        counted(shape.clients, "client"),
+        counted(shape.resources, "resource")
     )];
     if let Some(violation) = &case.violation {
         facts.push(format!("violated at {}", about(case.axis, violation.time)));
@@ -181,17 +194,21 @@ fn list(out: &mut String, view: &View<'_>) {
         );
     }
     out.push_str("<ol>\n");
-    for (index, step) in steps.list.iter().enumerate() {
+    for step in &steps.list {
         let like = step.like.map(|like| format!(" data-l=\"{like}\"")).unwrap_or_default();
         let class = if step.is_violation { " class=\"bad\"" } else { "" };
         let text = escape(&cut(&step.text, 500));
-        let _ = write!(
+        let _ = writeln!(
             out,
-            "<li id=\"s{index}\" data-t=\"{}\"{like}{class}><button><i>{}</i><b>{}</b> <span>{text}</span></button></li>\n",
+            "<li data-t=\"{}\"{like}{class}><button><i>{}</i><b>{}</b> <span>{text}</span></button></li>",
             step.time,
             escape(time(view.case.axis, step.time).trim_end_matches(" ms")),
             escape(&step.who)
         );
     }
     out.push_str("</ol>\n</section>\n");
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }

@@ -5,9 +5,14 @@ use std::collections::HashMap;
 use super::scene::{BeliefEnd, KeyEnd, Scene};
 use super::window::Window;
 use super::words::{self, Fences, answered, asked};
-use super::{Axis, Case, STEP, explain};
+use super::{Axis, Case, Effect, STEP, explain};
 use crate::history::{Event, Process, What};
 use crate::sim::clock::TrueTime;
+
+/// What happens within this time, in nanoseconds, happens at once for somebody who looks now and then.
+const ALIKE: TrueTime = 1_000_000;
+/// So many events at most are about one message.
+const ALIKE_MAX: usize = 8;
 
 /// A sentence, when it is about what, and which things of the picture show it.
 #[derive(Clone, Debug)]
@@ -143,10 +148,12 @@ impl Teller<'_> {
             What::Key { .. } | What::Fence { .. } | What::Quarantined { .. } => {
                 // A message is carried out: the answer says the rest.
                 let rest = events[index..].iter().take_while(|other| same(other));
-                let place =
-                    rest.take(8).position(|other| matches!(other.what, What::Executed { .. }));
-                let count = place.map_or(1, |place| place + 1);
-                return self.tell_node(scene, events, index, count);
+                let mut rest = rest.take(ALIKE_MAX);
+                let place = rest.position(|other| matches!(other.what, What::Executed { .. }));
+                return match place {
+                    Some(place) => self.tell_node(scene, events, index, place + 1),
+                    None => self.tell_alike(scene, events, index),
+                };
             }
             What::Executed { .. } => return self.tell_node(scene, events, index, 1),
             What::Acquire { .. }
@@ -172,7 +179,7 @@ impl Teller<'_> {
             | What::Demand { .. }
             | What::Violated { .. } => {}
         }
-        if let Some(text) = self.words(scene, event) {
+        if let Some(text) = self.words(scene, event, index) {
             self.push(event, index..index + 1, text);
         }
         1
@@ -190,19 +197,19 @@ impl Teller<'_> {
             if other.time != event.time || other.process != event.process {
                 break;
             }
-            match other.what {
-                What::Sent { message, node, asked, token: whose, copy }
-                    if (asked, whose) == (kind, token) =>
-                {
-                    let twice = if copy > 0 { " (again)" } else { "" };
-                    to.push(format!("n{node}{twice}"));
-                    last = Some((message, node));
-                }
-                What::Dropped { message, answer: false } => match last {
-                    Some((number, node)) if number == message => lost.push(format!("n{node}")),
-                    Some(_) | None => break,
-                },
-                _ => break,
+            if let What::Sent { message, node, asked, token: whose, copy } = other.what
+                && (asked, whose) == (kind, token)
+            {
+                let twice = if copy > 0 { " (again)" } else { "" };
+                to.push(format!("n{node}{twice}"));
+                last = Some((message, node));
+            } else if let What::Dropped { message, answer: false } = other.what
+                && let Some((number, node)) = last
+                && number == message
+            {
+                lost.push(format!("n{node}"));
+            } else {
+                break;
             }
             count += 1;
         }
@@ -216,16 +223,44 @@ impl Teller<'_> {
         count
     }
 
+    /// The same key on several nodes at almost the same time, as somebody sees it who looks now and
+    /// then.
+    fn tell_alike(&mut self, scene: &Scene, events: &[Event], index: usize) -> usize {
+        let event = &events[index];
+        let What::Key { resource, owner, .. } = event.what else {
+            return self.tell_node(scene, events, index, 1);
+        };
+        let is_alike = |other: &&Event| {
+            let is_same = matches!(other.what, What::Key { resource: on, owner: whose, .. }
+                if (on, whose) == (resource, owner));
+            is_same && other.time - event.time <= ALIKE
+        };
+        let count = events[index..].iter().take_while(is_alike).count();
+        if count < 2 {
+            return self.tell_node(scene, events, index, 1);
+        }
+        let range = index..index + count;
+        let nodes = events[range.clone()].iter().map(|event| event.process.to_string());
+        let nodes = words::list(&nodes.collect::<Vec<_>>());
+        let on = if scene.accesses.len() > 1 { format!(" of r{resource}") } else { String::new() };
+        let text = match owner {
+            Some(owner) => format!("{nodes}: the key{on} is {owner}"),
+            None => format!("{nodes}: the key{on} is gone"),
+        };
+        self.push(event, range, text);
+        if let Some(step) = self.steps.last_mut() {
+            step.who = "nodes".to_owned();
+        }
+        count
+    }
+
     /// What a node does: `count` events, the last of which says what it answers, if it was asked.
     fn tell_node(&mut self, scene: &Scene, events: &[Event], index: usize, count: usize) -> usize {
         let range = index..index + count;
         let mut parts: Vec<String> = Vec::new();
         for (origin, event) in range.clone().zip(&events[range.clone()]) {
             if let What::Executed { message, asked: kind, answered: answer, fence } = event.what {
-                let whose = scene.messages.iter().rev().find(|known| {
-                    known.executed.is_some_and(|(_, _, executed)| executed == origin)
-                });
-                let _ = message;
+                let whose = scene.messages.iter().rev().find(|known| known.number == message);
                 let whose = whose.map_or_else(String::new, |known| format!(" of {}", known.token));
                 let number = match fence {
                     0 => String::new(),
@@ -235,7 +270,7 @@ impl Teller<'_> {
                     0,
                     format!("is asked for {}{whose}: {}{number}", asked(kind), answered(answer)),
                 );
-            } else if let What::Key { owner, until, .. } = event.what {
+            } else if let What::Key { resource, owner, until } = event.what {
                 parts.push(match owner {
                     Some(owner) if until > 0 => {
                         let until = words::time(self.case.axis, until);
@@ -245,6 +280,7 @@ impl Teller<'_> {
                         }
                     }
                     Some(owner) => format!("its key is {owner}"),
+                    None if scene.accesses.len() > 1 => format!("its key of r{resource} is gone"),
                     None => "its key is gone".to_owned(),
                 });
             } else if let What::Quarantined { until } = event.what {
@@ -270,7 +306,7 @@ impl Teller<'_> {
         count
     }
 
-    fn words(&self, scene: &Scene, event: &Event) -> Option<String> {
+    fn words(&self, scene: &Scene, event: &Event, origin: usize) -> Option<String> {
         let axis = self.case.axis;
         let short = |fence: u64| match fence {
             0 => String::new(),
@@ -301,7 +337,7 @@ impl Teller<'_> {
                 "has released it, as far as can be told".to_owned()
             }
             What::Answer { message, answered: answer } => {
-                let sent = self.message(scene, message);
+                let sent = Self::message(scene, message);
                 match sent {
                     Some((node, kind)) => {
                         format!("hears {} to its {kind} from n{node}", answered(answer))
@@ -311,19 +347,29 @@ impl Teller<'_> {
             }
             What::Dropped { message, answer } => {
                 let what = if answer { "the answer" } else { "the message" };
-                match self.message(scene, message) {
+                match Self::message(scene, message) {
                     Some((node, kind)) => format!("{what} to {kind} at n{node} is lost"),
                     None => format!("{what} is lost"),
                 }
             }
             What::Crashed => "crashes".to_owned(),
             What::Restarted => "is started again".to_owned(),
-            What::FaultBegan { fault } => format!("Fault begins: {}", self.fault(fault)),
-            What::FaultEnded { fault } => format!("Fault is over: {}", self.fault(fault)),
-            What::Clock { ppm, .. } if ppm <= -1_000_000 => {
-                "has a clock that stands still".to_owned()
+            What::FaultBegan { fault } => {
+                let known = self.case.shape.faults.get(usize::from(fault));
+                let is_moment = known.is_some_and(|fault| fault.effect == Effect::Moment);
+                let what = if is_moment { "Fault" } else { "Fault begins" };
+                format!("{what}: {}", self.fault(fault))
             }
-            What::Clock { ppm, .. } => format!("has a clock that now runs {ppm:+} ppm off"),
+            What::FaultEnded { fault } => format!("Fault is over: {}", self.fault(fault)),
+            // How it runs from the beginning on is no news.
+            What::Clock { .. } if event.time == 0 => return None,
+            What::Clock { .. } => {
+                let clients = scene.clients.iter().map(|lane| &lane.common);
+                let all = clients.chain(scene.nodes.iter().map(|lane| &lane.common));
+                let mut readings = all.flat_map(|common| &common.clock);
+                let reading = readings.find(|reading| reading.origin == origin)?;
+                format!("has a clock that {}", words::clock_change(reading))
+            }
             What::Read { client, fence, accepted: yes, value } => {
                 format!("c{client} reads {value}{}: {}", short(fence), accepted(yes))
             }
@@ -345,14 +391,9 @@ impl Teller<'_> {
         })
     }
 
-    fn message(&self, scene: &Scene, number: u32) -> Option<(u8, &'static str)> {
-        let events = self.case.history.events();
-        scene.messages.iter().rev().find_map(|known| match events.get(known.origin)?.what {
-            What::Sent { message, node, asked: kind, .. } if message == number => {
-                Some((node, asked(kind)))
-            }
-            _ => None,
-        })
+    fn message(scene: &Scene, number: u32) -> Option<(u8, &'static str)> {
+        let message = scene.messages.iter().rev().find(|message| message.number == number)?;
+        Some((message.node, asked(message.asked)))
     }
 
     fn fault(&self, number: u16) -> String {

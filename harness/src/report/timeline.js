@@ -5,14 +5,31 @@
   const $ = (id) => document.getElementById(id);
   const svg = $("timeline"), stage = $("stage"), plot = $("plot"), tip = $("tip");
   const data = svg.dataset;
-  const gutter = +data.gutter, whole = +data.plot, from = +data.from, to = +data.to;
+  const gutter = +data.gutter, whole = +data.plot;
+  // Where times are, as [time, place]; in between in proportion. What is flatter than the rest is a
+  // stretch in which nothing happens.
+  const knots = data.knots.split(" ").map((knot) => knot.split(":").map(Number));
+  const from = knots[0][0], to = knots[knots.length - 1][0];
   const violation = +data.violation, isSteps = data.axis === "steps";
   const focus = data.focus.split(",").map(Number);
-  const ZOOM_MAX = Math.max(40, (to - from) / 2e5);
   let width = whole, zoom = 1, shift = 0, drawnZoom = NaN, pinned = null;
 
-  const place = (time) => ((time - from) / (to - from || 1)) * whole;
-  const timeAt = (px) => from + ((px - shift) / zoom / whole) * (to - from);
+  function between(value, [a, b], [c, d], one, other) {
+    const part = (value - [a, b][one]) / ([c, d][one] - [a, b][one] || 1);
+    return [a, b][other] + Math.min(1, Math.max(0, part)) * ([c, d][other] - [a, b][other]);
+  }
+  function convert(value, one, other) {
+    let i = 1;
+    while (i < knots.length - 1 && knots[i][one] < value) i++;
+    return knots.length < 2 ? knots[0][other] : between(value, knots[i - 1], knots[i], one, other);
+  }
+  const place = (time) => convert(time, 0, 1);
+  const timeAt = (px) => convert((px - shift) / zoom, 1, 0);
+  const paces = knots.slice(1).map(([time, x], i) => (x - knots[i][1]) / (time - knots[i][0] || 1));
+  const pace = Math.max(...paces, 1e-12);
+  const gaps = knots.slice(1).flatMap((end, i) => (paces[i] < pace * 0.9 ? [[knots[i], end]] : []));
+  // As far in as a fiftieth of a millisecond, or half a step.
+  const ZOOM_MAX = Math.max(20, (isSteps ? 90 / 5e5 : 90 / 2e4) / pace);
   const make = (name, attributes, text) => {
     const element = document.createElementNS("http://www.w3.org/2000/svg", name);
     for (const key in attributes) element.setAttribute(key, attributes[key]);
@@ -21,7 +38,8 @@
   };
 
   // What there is in the picture, with its places as written.
-  const things = [], labels = [], numbers = new Map(), ofStep = new Map();
+  const LETTER = 6.4, LETTERS_MIN = 6;
+  const things = [], labels = [], keyLabels = [], numbers = new Map(), ofStep = new Map();
   for (const element of plot.children) {
     const number = (name) => parseFloat(element.getAttribute(name));
     const kind = element.tagName;
@@ -34,7 +52,8 @@
     }
     if (element.dataset.w) {
       thing.w = +element.dataset.w;
-      thing.needs = element.textContent.length * 6.4 + 8;
+      thing.full = element.textContent;
+      thing.isCut = element.classList.contains("fl");
       labels.push(thing);
       continue;
     }
@@ -52,6 +71,11 @@
       if (!numbers.has(row)) numbers.set(row, []);
       numbers.get(row).push(thing);
     }
+    if (kind === "rect" && element.classList.contains("k") && !element.classList.contains("b")) {
+      // A key's label is in its tooltip.
+      const token = /c\d+\.\d+\/\d+/.exec(thing.tip)?.[0];
+      if (token) keyLabels.push([element, { kind: "text", x: thing.x, w: thing.w, full: token }]);
+    }
     thing.step = element.dataset.s;
     if (thing.step !== undefined) {
       if (!ofStep.has(thing.step)) ofStep.set(thing.step, []);
@@ -60,8 +84,22 @@
     element.thing = thing;
     things.push(thing);
   }
+  for (const [element, label] of keyLabels) {
+    label.element = make("text", { class: "lb", dx: 4, y: +element.getAttribute("y") + 12 }, label.full);
+    element.after(label.element);
+    labels.push(label);
+  }
+  const arrows = things.filter(({ kind, element }) => kind === "line" && element.classList.contains("m")).length;
   const inOrder = things.filter((thing) => thing.tip).sort((a, b) => a.x - b.x);
   const steps = [...document.querySelectorAll("#steps li")];
+  const list = document.querySelector("#steps ol");
+  // The list alone scrolls, not the page with it.
+  function reveal(item) {
+    if (!item) return;
+    const box = list.getBoundingClientRect(), own = item.getBoundingClientRect();
+    if (own.top < box.top) list.scrollTop -= box.top - own.top + 8;
+    else if (own.bottom > box.bottom) list.scrollTop += own.bottom - box.bottom + 8;
+  }
 
   const round = (px) => Math.round(px * 10) / 10;
   function draw() {
@@ -90,29 +128,48 @@
       }
     }
     plot.setAttribute("transform", `translate(${round(shift)} 0)`);
+    svg.classList.toggle("dense", arrows / (whole * zoom) > 0.25);
     // A label stays in sight as long as its bar does.
-    for (const { element, x, w, needs } of labels) {
+    for (const { element, x, w, full, isCut } of labels) {
       const begin = Math.max(x * zoom, -shift), end = (x + w) * zoom;
-      const fits = end - begin > needs;
+      const letters = Math.floor((end - begin - 8) / LETTER);
+      const fits = letters >= full.length || (isCut && letters >= LETTERS_MIN);
       element.style.display = fits ? "" : "none";
-      if (fits) element.setAttribute("x", round(begin));
+      if (!fits) continue;
+      element.setAttribute("x", round(begin));
+      if (isCut) element.textContent = letters < full.length ? `${full.slice(0, letters - 1)}…` : full;
     }
     drawTicks();
     drawFlag();
   }
 
   const bottom = +svg.getAttribute("height") - 8;
+  const TICKS_APART = 90;
+  const span = (time) => (time >= 1e6 ? `${+(time / 1e6).toFixed(1)} ms` : `${+(time / 1e3).toFixed(1)} µs`);
   function drawTicks() {
     const unit = isSteps ? 1e6 : 1;
-    const least = ((to - from) / whole / zoom) * 90;
+    const least = TICKS_APART / pace / zoom;
     let step = unit;
     for (let i = 0; step < least; i++) step = unit * 10 ** Math.floor(i / 3) * [1, 2, 5][i % 3];
     const digits = step >= 1e6 ? 0 : Math.min(6, Math.ceil(6 - Math.log10(step)));
-    const ticks = [];
+    const ticks = [], taken = [];
+    for (const [begin, end] of gaps) {
+      const x = begin[1] * zoom + shift, width = (end[1] - begin[1]) * zoom, middle = x + width / 2;
+      ticks.push(make("rect", { class: "gap", x: round(x), y: 34, width: round(width), height: bottom - 34 }));
+      if (middle - (taken[taken.length - 1] ?? -Infinity) < TICKS_APART) continue;
+      ticks.push(make("text", { class: "tick skip", x: round(middle), y: 28 }, `⋯ ${span(end[0] - begin[0])} ⋯`));
+      taken.push(middle);
+    }
     const first = Math.max(from, timeAt(0)), last = Math.min(to, timeAt(width));
     for (let at = Math.ceil(first / step) * step; at <= last; at += step) {
+      const gap = gaps.find(([begin, end]) => begin[0] < at && at < end[0]);
+      if (gap) {
+        at = Math.max(at, Math.ceil(gap[1][0] / step) * step - step);
+        continue;
+      }
       const x = round(place(at) * zoom + shift);
       ticks.push(make("path", { class: "grid", d: `M${x} 34V${bottom}` }));
+      if (taken.some((middle) => Math.abs(middle - x) < TICKS_APART * 0.72)) continue;
       const text = isSteps ? `${Math.round(at / unit)}` : `${(at / 1e6).toFixed(digits)} ms`;
       ticks.push(make("text", { class: "tick", x, y: 28 }, text));
     }
@@ -163,8 +220,7 @@
   function jump() {
     if (violation < 0) return fit();
     show(focus[0], focus[1]);
-    red.classList.remove("flash");
-    steps.find((step) => step.classList.contains("bad"))?.scrollIntoView({ block: "nearest" });
+    reveal(steps.find((step) => step.classList.contains("bad")));
   }
 
   function resize() {
@@ -197,7 +253,7 @@
       for (const element of ofStep.get(String(like)) ?? []) element.classList.add("hot");
       item?.classList.add("hot");
       if (item) cursorTime = +item.dataset.t;
-      if (scrolls) item?.scrollIntoView({ block: "nearest" });
+      if (scrolls) reveal(item);
     }
     drawFlag();
   }

@@ -55,7 +55,7 @@ fn focus(case: &Case, scene: &Scene) -> (TrueTime, TrueTime) {
     let length = (at - begin).max(least);
     let lasts = beliefs_at(scene, at).map(|belief| belief.until);
     let lasts = lasts.filter(|until| *until != TrueTime::MAX).max().unwrap_or(at);
-    let to = lasts.clamp(at, at + length / 2) + length / 12;
+    let to = lasts.clamp(at, at + length / 4) + length / 12;
     (begin.saturating_sub(length / 24), to)
 }
 
@@ -159,4 +159,17 @@ fn things(scene: &Scene) -> Vec<(TrueTime, TrueTime)> {
         things.extend([(message.sent, end), (message.sent, end)]);
     }
     things
+}
+
+/// When something happens in `window`, or would have happened after the violation.
+pub(super) fn times(case: &Case, scene: &Scene, window: &Window) -> Vec<TrueTime> {
+    let events = case.history.events();
+    let first = events.partition_point(|event| event.time < window.from);
+    let mut times: Vec<TrueTime> = events[first..].iter().map(|event| event.time).collect();
+    times.extend(case.violation.as_ref().map(|violation| violation.time));
+    let beliefs = scene.clients.iter().flat_map(|lane| &lane.beliefs);
+    times.extend(beliefs.map(|belief| belief.span.to));
+    let keys = scene.nodes.iter().flat_map(|lane| lane.keys.iter().flatten());
+    times.extend(keys.map(|key| key.span.to));
+    times
 }

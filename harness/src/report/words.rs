@@ -1,8 +1,6 @@
 //! Times, numbers and names as the picture and the list of steps write them.
 
-use std::fmt::Write;
-
-use super::scene::Scene;
+use super::scene::{Reading, Scene};
 use super::{Axis, STEP};
 use crate::history::{Answered, Asked};
 use crate::sim::clock::TrueTime;
@@ -59,15 +57,35 @@ pub(super) const fn answered(answered: Answered) -> &'static str {
     }
 }
 
-/// How fences are written: without the digits that all of them begin with.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Fences {
-    /// How many of the last digits are told; 0 for all.
-    digits: usize,
+/// What became of a clock: `jumps by +0.772 ms`, `now runs +500 ppm off`.
+pub(super) fn clock_change(reading: &Reading) -> String {
+    // Less is the rounding of rates.
+    const JUMP_MIN: u64 = 1_000;
+    if reading.jump.unsigned_abs() >= JUMP_MIN {
+        format!("jumps by {:+.3} ms", reading.jump as f64 / 1e6)
+    } else if reading.ppm <= -1_000_000 {
+        "stands still".to_owned()
+    } else if reading.ppm == 0 {
+        "runs as it should".to_owned()
+    } else {
+        format!("now runs {:+} ppm off", reading.ppm)
+    }
+}
+
+/// How fences are written: they are long numbers, most digits of which all of them share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Fences {
+    /// As they are.
+    #[default]
+    Whole,
+    /// So many of the last digits; those before are the same everywhere.
+    Last(usize),
+    /// By how much they are larger than this.
+    Above(u64),
 }
 
 impl Fences {
-    /// Fewer digits are not left out, nor is less than this written.
+    /// Fewer digits are not told, nor is less than this saved.
     const DIGITS_MIN: usize = 3;
     const SAVED_MIN: usize = 3;
 
@@ -80,22 +98,41 @@ impl Fences {
             least = least.min(fence);
             most = most.max(fence);
         }
-        let (least, most) = (least.to_string(), most.to_string());
-        if least.len() != most.len() {
-            return Self::default();
+        let (low, high) = (least.to_string(), most.to_string());
+        let same = low.bytes().zip(high.bytes()).take_while(|(one, other)| one == other).count();
+        let digits = (high.len() - same.min(high.len())).max(Self::DIGITS_MIN);
+        if low.len() == high.len() && digits + Self::SAVED_MIN <= high.len() {
+            Self::Last(digits)
+        } else if most > least && (most - least).to_string().len() + Self::SAVED_MIN <= high.len() {
+            Self::Above(least)
+        } else {
+            Self::Whole
         }
-        let same = least.bytes().zip(most.bytes()).take_while(|(one, other)| one == other).count();
-        let digits = (most.len() - same).max(Self::DIGITS_MIN);
-        if digits + Self::SAVED_MIN > most.len() { Self::default() } else { Self { digits } }
     }
 
-    /// `…551`.
+    /// `…551`, or `+551`.
     pub(super) fn short(self, fence: u64) -> String {
         let text = fence.to_string();
-        if self.digits == 0 || text.len() <= self.digits {
-            return text;
+        match self {
+            Self::Last(digits) if text.len() > digits => {
+                format!("…{}", &text[text.len() - digits..])
+            }
+            Self::Above(least) if fence >= least => format!("+{}", fence - least),
+            Self::Whole | Self::Last(_) | Self::Above(_) => text,
         }
-        format!("…{}", &text[text.len() - self.digits..])
+    }
+
+    /// What `short` leaves out.
+    pub(super) fn note(self) -> Option<String> {
+        match self {
+            Self::Whole => None,
+            Self::Last(digits) => Some(format!(
+                "Of fences only the last {digits} digits are written; those before are the same."
+            )),
+            Self::Above(least) => {
+                Some(format!("Fences are written as by how much they are above {least}."))
+            }
+        }
     }
 }
 
@@ -137,11 +174,10 @@ pub(super) fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             out.push('\u{202f}');
         }
-        // Writing to memory does not fail.
-        let _ = write!(out, "{digit}");
+        out.push(digit);
     }
     out
 }

@@ -355,6 +355,19 @@ impl<S: System> World<S> {
                 ordinals: [[0; 4]; NODES_MAX],
             });
         }
+        self.note_clocks();
+    }
+
+    /// What clocks read at the beginning, without which nobody can tell later what a jump was.
+    fn note_clocks(&mut self) {
+        let nodes = self.nodes.iter().map(|node| (node.clock, node.ppm));
+        let nodes = (0..).map(Process::Node).zip(nodes);
+        let clients = self.clients.iter().map(|client| (client.clock, client.ppm));
+        let clients = (0..).map(Process::Client).zip(clients);
+        for (process, (clock, ppm)) in nodes.chain(clients) {
+            let ahead = clock.read(0).cast_signed();
+            self.history.note_state(0, process, What::Clock { ahead, ppm: ppm as i32 });
+        }
     }
 
     fn step(&mut self, system: &S, plan: &Plan, rules: &Rules, due: Due) {

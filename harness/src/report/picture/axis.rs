@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::ink::Ink;
+use super::ink::{Ink, Px};
 use super::{PLOT_WIDTH, View};
 use crate::report::words::{about, escape};
 use crate::report::{Axis, STEP};
@@ -11,29 +11,58 @@ use crate::sim::clock::TrueTime;
 /// Between two times, in pixels, at least.
 const APART: f64 = 90.0;
 
-/// Times as far apart as is readable. The page's script draws them afresh whenever it zooms.
+/// Times as far apart as is readable, and where time is drawn shorter. The page's script draws them
+/// afresh whenever it zooms.
 pub(super) fn ticks(ink: &mut Ink<'_>, view: &View<'_>, bottom: f64) {
     let window = view.window;
-    let whole = (window.to - window.from).max(1);
+    let scale = &ink.scale;
+    let mut out = String::new();
+    let gone: TrueTime = scale.gaps().iter().map(|gap| gap.to - gap.from).sum();
+    let whole = (window.to - window.from - gone).max(1);
     let least = (whole as f64 * APART / PLOT_WIDTH) as TrueTime;
     let step = round_step(view.case.axis, least.max(1));
+    // Writing to memory does not fail, here and below.
+    let mut taken = Vec::new();
+    for gap in scale.gaps() {
+        let (x, end) = (scale.x(gap.from), scale.x(gap.to));
+        let middle = f64::midpoint(x, end);
+        let (width, height) = (Px(end - x), Px(bottom - 34.0));
+        let _ = write!(
+            out,
+            "<rect class=\"gap\" x=\"{}\" y=\"34\" width=\"{width}\" height=\"{height}\"/>",
+            Px(x)
+        );
+        if taken.last().is_none_or(|(_, end)| middle - APART / 2.0 >= *end) {
+            taken.push((middle - APART / 2.0, middle + APART / 2.0));
+            let (middle, length) = (Px(middle), about(view.case.axis, gap.to - gap.from));
+            let _ = write!(
+                out,
+                "<text class=\"tick skip\" x=\"{middle}\" y=\"28\">⋯ {length} ⋯</text>"
+            );
+        }
+    }
     let mut at = window.from.div_ceil(step) * step;
     while at <= window.to {
-        let x = super::ink::Px(ink.scale.x(at));
+        let x = scale.x(at);
+        let is_free = !taken.iter().any(|(begin, end)| x + 20.0 > *begin && x - 20.0 < *end);
+        if scale.is_in_gap(at) {
+            // On to the other end of the gap at once: there may be very many steps in it.
+            let gap = scale.gaps().iter().find(|gap| gap.from < at && at < gap.to);
+            at = gap.map_or(at + step, |gap| gap.to.div_ceil(step) * step).max(at + step);
+            continue;
+        }
         let text = match view.case.axis {
             Axis::Steps => format!("{}", at / STEP),
             Axis::Time => tick(at, step),
         };
-        let mut out = String::new();
-        // Writing to memory does not fail.
-        let _ = write!(
-            out,
-            "<path class=\"grid\" d=\"M{x} 34V{bottom}\"/><text class=\"tick\" x=\"{x}\" y=\"28\">{}</text>",
-            escape(&text)
-        );
-        ink.raw(&out);
+        let x = Px(x);
+        let _ = write!(out, "<path class=\"grid\" d=\"M{x} 34V{bottom}\"/>");
+        if is_free {
+            let _ = write!(out, "<text class=\"tick\" x=\"{x}\" y=\"28\">{}</text>", escape(&text));
+        }
         at += step;
     }
+    ink.raw(&out);
 }
 
 /// 1, 2 or 5 times a power of ten, not below `least`.

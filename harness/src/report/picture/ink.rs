@@ -2,51 +2,23 @@
 
 use std::fmt::{self, Write};
 
+use super::scale::Scale;
 use crate::report::steps::Steps;
-use crate::report::window::Window;
-use crate::report::words::escape;
+use crate::report::words::{cut, escape};
 use crate::sim::clock::TrueTime;
 
+/// Fewer letters than this say nothing.
+const LETTERS_MIN: usize = 6;
 /// Width of an average letter of a label, in pixels; a little too much rather than too little.
-const LETTER: f64 = 6.4;
+pub(super) const LETTER: f64 = 6.4;
 
-/// A horizontal place in pixels, written as short as a tenth of a pixel allows.
+/// A place in pixels, written as short as a hundredth of a pixel allows: the page zooms in a lot.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub(super) struct Px(pub(super) f64);
 
 impl fmt::Display for Px {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tenths = (self.0 * 10.0).round();
-        if tenths % 10.0 == 0.0 {
-            write!(f, "{}", tenths / 10.0)
-        } else {
-            write!(f, "{:.1}", tenths / 10.0)
-        }
-    }
-}
-
-/// Time to pixels.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Scale {
-    from: TrueTime,
-    to: TrueTime,
-    width: f64,
-}
-
-impl Scale {
-    pub(super) const fn of(window: &Window, width: f64) -> Self {
-        Self { from: window.from, to: window.to, width }
-    }
-
-    /// Where `at` is; what lies outside is at the edge.
-    pub(super) fn x(&self, at: TrueTime) -> f64 {
-        let at = at.clamp(self.from, self.to) - self.from;
-        let whole = (self.to - self.from).max(1);
-        at as f64 / whole as f64 * self.width
-    }
-
-    pub(super) const fn shows(&self, from: TrueTime, to: TrueTime) -> bool {
-        from <= self.to && to >= self.from
+        write!(f, "{}", (self.0 * 100.0).round() / 100.0)
     }
 }
 
@@ -133,13 +105,23 @@ impl Ink<'_> {
         if !self.scale.shows(from, to) {
             return;
         }
-        let (x, end) = (self.scale.x(from), self.scale.x(to));
-        let (width, y) = (end - x, y + self.top);
+        let width = self.scale.x(to) - self.scale.x(from);
         let fits = width > text.chars().count() as f64 * LETTER + 6.0;
-        let text = escape(text);
+        if fits || self.medium == Medium::Live {
+            self.text_in(class, from, width, y, text);
+        }
+    }
+
+    /// A text from `from` on that is cut where its room ends.
+    pub(super) fn text_in(&mut self, class: &str, from: TrueTime, width: f64, y: f64, text: &str) {
+        let (x, y) = (self.scale.x(from), y + self.top);
         match self.medium {
-            Medium::Still if !fits => {}
             Medium::Still => {
+                let letters = ((width - 4.0) / LETTER).max(0.0) as usize;
+                if letters < LETTERS_MIN && letters < text.chars().count() {
+                    return;
+                }
+                let text = escape(&cut(text, letters));
                 self.put(format_args!(
                     "<text class=\"{class}\" x=\"{}\" y=\"{}\">{text}</text>\n",
                     Px(x + 4.0),
@@ -147,6 +129,7 @@ impl Ink<'_> {
                 ));
             }
             Medium::Live => {
+                let text = escape(text);
                 self.put(format_args!(
                     "<text class=\"{class}\" x=\"{}\" dx=\"4\" y=\"{}\" data-w=\"{}\">{text}</text>\n",
                     Px(x),

@@ -1,11 +1,12 @@
 //! What is in the lanes.
 
-use super::ink::{Ink, Thing};
-use super::{FAULT_ROW, FAULT_ROWS_MAX, View, look};
+use super::ink::{Ink, Medium, Thing};
+use super::{View, look};
+use crate::check::Invariant;
 use crate::report::scene::{
     AccessKind, AskEnd, Belief, BeliefEnd, Common, KeyEnd, NoteKind, Reading, Span,
 };
-use crate::report::words::{cut, stretch, time};
+use crate::report::words::{clock_change, stretch, time};
 use crate::sim::clock::TrueTime;
 
 const PAD: f64 = 6.0;
@@ -20,55 +21,6 @@ pub(super) const RESOURCE_HEIGHT: f64 = 28.0;
 /// Where arrows leave a client's lane, and where they reach a node's.
 pub(super) const ARROW_FROM: f64 = PAD + BELIEF / 2.0;
 pub(super) const ARROW_TO: f64 = PAD;
-
-/// Which fault is in which row.
-#[derive(Debug)]
-pub(super) struct FaultRows {
-    rows: Vec<usize>,
-    pub(super) count: usize,
-}
-
-/// Puts each fault into the first row that is free.
-pub(super) fn fault_rows(view: &View<'_>) -> FaultRows {
-    let window = view.window;
-    // A name needs room even where the fault does not last.
-    let room = (window.to - window.from) / 8;
-    let mut free: Vec<TrueTime> = Vec::new();
-    let mut rows = Vec::new();
-    for fault in &view.scene.faults {
-        let Span { from, to, .. } = fault.span;
-        if !fault.span.overlaps(window.from, window.to) {
-            rows.push(usize::MAX);
-            continue;
-        }
-        let from = from.max(window.from);
-        let row = free.iter().position(|free| *free <= from).unwrap_or(free.len());
-        let row = row.min(FAULT_ROWS_MAX - 1);
-        if row == free.len() {
-            free.push(0);
-        }
-        free[row] = to.max(from + room);
-        rows.push(row);
-    }
-    FaultRows { rows, count: free.len() }
-}
-
-pub(super) fn faults(ink: &mut Ink<'_>, view: &View<'_>, rows: &FaultRows) {
-    for (fault, row) in view.scene.faults.iter().zip(&rows.rows) {
-        if *row == usize::MAX {
-            continue;
-        }
-        let Span { from, to, origin } = fault.span;
-        let text = cut(&fault.text, 80);
-        let who: Vec<String> = fault.who.iter().map(ToString::to_string).collect();
-        let tip =
-            format!("{text}: {} ({})", stretch(view.case.axis, from, to), cut(&who.join(", "), 40));
-        let y = 2.0 + *row as f64 * FAULT_ROW;
-        ink.bar(Thing { class: "fault", origin, tip: &tip }, (from, to), y + 1.0, FAULT_ROW - 2.0);
-        let room = (view.window.to - view.window.from) / 8;
-        ink.label("fl", (from, to.max(from + room)), y + FAULT_ROW - 4.5, &text);
-    }
-}
 
 pub(super) fn client_height(view: &View<'_>, client: usize) -> f64 {
     CLIENT + clock_height(view, &view.scene.clients[client].common)
@@ -204,7 +156,13 @@ fn believed(ink: &mut Ink<'_>, view: &View<'_>, client: usize, belief: &Belief) 
 /// From when on a belief has less than a majority behind it, if the violation is about that.
 fn unbacked(view: &View<'_>, client: usize, belief: &Belief) -> Option<TrueTime> {
     let violation = view.case.violation.as_ref()?;
-    let concerns = violation.client == Some(client);
+    let is_about_backing = matches!(
+        violation.invariant,
+        Invariant::Witness | Invariant::Mutex | Invariant::LeaseSound
+    );
+    // Of two holders it is the first that has lost its majority.
+    let concerns = is_about_backing
+        && (violation.client == Some(client) || violation.invariant == Invariant::Mutex);
     if !concerns || !(belief.span.contains(violation.time) || belief.span.from == violation.time) {
         return None;
     }
@@ -240,7 +198,10 @@ pub(super) fn node(ink: &mut Ink<'_>, view: &View<'_>, node: usize) {
             let tip = format!("n{node}: the key{of} is {}: {when}, {end}", key.owner);
             let class = format!("k {}", look(key.owner.client));
             ink.bar(Thing { class: &class, origin, tip: &tip }, (from, to), y, KEY);
-            ink.label("lb", (from, to), y + 12.0, &key.owner.to_string());
+            if ink.medium == Medium::Still {
+                // The page's script makes them of the bars.
+                ink.label("lb", (from, to), y + 12.0, &key.owner.to_string());
+            }
         }
         let row = row_height(view, resource);
         let mut free = 0.0;
@@ -359,14 +320,23 @@ fn clock(ink: &mut Ink<'_>, view: &View<'_>, clock: &[Reading], height: f64, who
     let origin = clock.first().map_or(usize::MAX, |reading| reading.origin);
     ink.polyline(Thing { class: "clock", origin, tip: &tip }, &placed);
     for reading in clock.iter().skip(1) {
-        let tip = format!(
-            "The clock of {who} changes, {}: it runs {:+} ppm off",
-            time(view.case.axis, reading.at),
-            reading.ppm
-        );
+        let at = time(view.case.axis, reading.at);
+        let tip = format!("The clock of {who} {}: {at}", clock_change(reading));
         let point = points.iter().rev().find(|(at, _)| *at == reading.at);
         let Some((at, ahead)) = point else { continue };
         let thing = Thing { class: "tock", origin: reading.origin, tip: &tip };
         ink.mark("i", thing, *at, y(*ahead));
     }
+}
+
+/// Where each resource's row is in a node's lane: the middle of its key.
+pub(super) fn row_middles(view: &View<'_>, node: usize) -> Vec<f64> {
+    let mut y = PAD;
+    let rows = 0..view.scene.nodes[node].keys.len();
+    rows.map(|row| {
+        let middle = y + KEY / 2.0;
+        y += row_height(view, row);
+        middle
+    })
+    .collect()
 }

@@ -65,9 +65,9 @@ pub(in crate::report) fn legend() -> String {
     let mut out = String::from("<ul class=\"legend\">");
     for (swatch, text) in ENTRIES {
         // Writing to memory does not fail.
-        let _ = write!(
+        let _ = writeln!(
             out,
-            "<li><svg width=\"56\" height=\"20\" aria-hidden=\"true\">{swatch}</svg><span>{}</span></li>\n",
+            "<li><svg width=\"56\" height=\"20\" aria-hidden=\"true\">{swatch}</svg><span>{}</span></li>",
             escape(text)
         );
     }
@@ -85,9 +85,9 @@ pub(in crate::report) fn still_legend(width: f64) -> (String, f64) {
     for (index, (swatch, text)) in ENTRIES.iter().enumerate() {
         let x = (index / rows) as f64 * apart;
         let y = (index % rows) as f64 * ROW;
-        let _ = write!(
+        let _ = writeln!(
             out,
-            "<g transform=\"translate({x:.0} {y:.0})\">{swatch}<text class=\"key\" x=\"66\" y=\"14\">{}</text></g>\n",
+            "<g transform=\"translate({x:.0} {y:.0})\">{swatch}<text class=\"key\" x=\"66\" y=\"14\">{}</text></g>",
             escape(text)
         );
     }

@@ -6,18 +6,21 @@
 
 mod arrows;
 mod axis;
+mod faults;
 mod ink;
 mod lanes;
 mod legend;
+mod scale;
 
 use std::fmt::Write;
 
-use self::ink::{Ink, Scale};
+use self::ink::Ink;
+use self::scale::Scale;
 use super::explain;
 use super::palette::{self, LOOKS};
-use super::scene::Scene;
+use super::scene::{Message, Scene};
 use super::steps::Steps;
-use super::window::Window;
+use super::window::{self, Window};
 use super::words::{Fences, about, cut, escape};
 use super::{Case, palette::client_defs};
 
@@ -30,9 +33,6 @@ pub(super) const PLOT_WIDTH: f64 = 1_240.0;
 pub(super) const GUTTER: f64 = 84.0;
 /// What is above the lanes: the times, and the flag of the violation.
 const HEAD: f64 = 40.0;
-const FAULT_ROW: f64 = 16.0;
-/// More rows of faults than this are drawn over each other.
-const FAULT_ROWS_MAX: usize = 5;
 const GAP: f64 = 10.0;
 
 /// How the picture looks; its colours are variables.
@@ -56,6 +56,8 @@ pub(super) struct View<'a> {
 #[derive(Debug)]
 pub(super) struct Picture {
     pub(super) body: String,
+    /// Where times are, for the script.
+    pub(super) knots: String,
     pub(super) width: f64,
     pub(super) height: f64,
 }
@@ -85,12 +87,15 @@ fn look(client: u8) -> String {
 }
 
 pub(super) fn draw(view: &View<'_>, medium: Medium) -> Picture {
-    let rows = lanes::fault_rows(view);
-    let (layout, bands) = lay_out(view, rows.count);
-    let scale = Scale::of(view.window, PLOT_WIDTH);
+    let times = window::times(view.case, view.scene, view.window);
+    let scale = Scale::of(view.window, view.case.axis, times, PLOT_WIDTH);
+    let knots = scale.knots().iter().map(|knot| format!("{}:{:.2}", knot.at, knot.x));
+    let knots = knots.collect::<Vec<_>>().join(" ");
+    let rows = faults::Rows::of(view, &scale);
+    let (layout, bands) = lay_out(view, rows.height());
     let mut ink = Ink { out: String::new(), scale, medium, steps: view.steps, top: 0.0 };
     ink.top = layout.faults;
-    lanes::faults(&mut ink, view, &rows);
+    faults::draw(&mut ink, view, &rows);
     ink.top = 0.0;
     arrows::draw(&mut ink, view, &layout);
     for (client, y) in layout.clients.iter().enumerate() {
@@ -112,34 +117,47 @@ pub(super) fn draw(view: &View<'_>, medium: Medium) -> Picture {
     axis::ticks(&mut ink, view, layout.bottom);
     let ticks = ink.out;
 
-    let clients = view.scene.clients.len();
+    let clients = view.scene.looks;
     let (width, height) = (GUTTER + PLOT_WIDTH + 8.0, layout.bottom + 8.0);
     let mut body = String::new();
     let patterns = client_defs(clients);
     // Writing to memory does not fail.
-    let _ = write!(
+    let _ = writeln!(
         body,
-        "<defs>{SHAPES}{patterns}{}<clipPath id=\"clip\"><rect id=\"hole\" x=\"0\" y=\"-60\" width=\"{PLOT_WIDTH}\" height=\"{}\"/></clipPath></defs>\n",
+        "<defs>{SHAPES}{patterns}{}<clipPath id=\"clip\"><rect id=\"hole\" x=\"0\" y=\"-60\" width=\"{PLOT_WIDTH}\" height=\"{}\"/></clipPath></defs>",
         DEFS,
         height + 60.0
     );
+    let is_split = |name: &str| view.scene.accesses.len() > 1 && name.starts_with('n');
     for Band { y, height, name, tip } in &bands {
-        let _ = write!(
+        let _ = writeln!(
             body,
             "<rect class=\"lane\" x=\"{GUTTER}\" y=\"{y}\" width=\"{PLOT_WIDTH}\" height=\"{height}\"/>\
-             <text class=\"name\" x=\"{}\" y=\"{}\">{}<title>{}</title></text>\n",
-            GUTTER - 10.0,
+             <text class=\"name\" x=\"{}\" y=\"{}\">{}<title>{}</title></text>",
+            GUTTER - if is_split(name) { 30.0 } else { 10.0 },
             y + height / 2.0 + 4.5,
             escape(name),
             escape(tip)
         );
     }
+    if view.scene.accesses.len() > 1 {
+        for (node, y) in layout.nodes.iter().enumerate() {
+            for (resource, middle) in lanes::row_middles(view, node).iter().enumerate() {
+                let _ = write!(
+                    body,
+                    "<text class=\"row\" x=\"{}\" y=\"{}\">r{resource}</text>",
+                    GUTTER - 6.0,
+                    y + middle + 3.5
+                );
+            }
+        }
+    }
     let _ = write!(
         body,
-        "<g transform=\"translate({GUTTER} 0)\"><g clip-path=\"url(#clip)\">\
-         <g id=\"ticks\">{ticks}</g><g id=\"plot\">\n{plot}</g><g id=\"flag\">{flag}</g></g></g>\n"
+        "<g transform=\"translate({GUTTER} 0)\"><g id=\"ticks\">{ticks}</g><g clip-path=\"url(#clip)\">\
+         <g id=\"plot\">\n{plot}</g><g id=\"flag\">{flag}</g></g></g>\n"
     );
-    Picture { body, width, height }
+    Picture { body, knots, width, height }
 }
 
 /// Patterns and arrow heads that are nobody's.
@@ -149,13 +167,13 @@ const DEFS: &str = r#"<pattern id="down" width="6" height="6" patternUnits="user
 <marker id="yl" viewBox="0 0 8 8" refX="7.5" refY="4" markerWidth="6.5" markerHeight="6.5" orient="auto"><path d="M0 .8l8 3.2-8 3.2z" class="late"/></marker>
 "#;
 
-fn lay_out(view: &View<'_>, fault_rows: usize) -> (Layout, Vec<Band>) {
+fn lay_out(view: &View<'_>, faults: f64) -> (Layout, Vec<Band>) {
     let mut layout = Layout::default();
     let mut bands = Vec::new();
     let mut y = HEAD;
-    if fault_rows > 0 {
+    if faults > 0.0 {
         layout.faults = y;
-        let height = fault_rows as f64 * FAULT_ROW + 4.0;
+        let height = faults;
         let tip = "What goes wrong, as planned".to_owned();
         bands.push(Band { y, height, name: "faults".to_owned(), tip });
         y += height + GAP;
@@ -175,7 +193,9 @@ fn lay_out(view: &View<'_>, fault_rows: usize) -> (Layout, Vec<Band>) {
         bands.push(Band { y, height, name: format!("n{node}"), tip });
         y += height + 2.0;
     }
-    if view.scene.accesses.iter().any(|accesses| !accesses.is_empty()) {
+    let Window { from, to, .. } = *view.window;
+    let mut accesses = view.scene.accesses.iter().flatten();
+    if accesses.any(|access| access.at >= from && access.at <= to) {
         y += GAP;
         for resource in 0..view.scene.accesses.len() {
             layout.resources.push(y);
@@ -209,11 +229,12 @@ pub(super) fn still(view: &View<'_>) -> String {
     let top = 44.0 + lines.len() as f64 * 20.0 + if view.window.is_part { 18.0 } else { 0.0 };
     let (legend, legend_height) = still_legend(picture.width);
     let (width, height) = (picture.width + 24.0, top + picture.height + legend_height + 40.0);
-    let css = palette::inline(&format!("{CSS}{}", palette::client_css(view.scene.clients.len())));
+    let css = palette::inline(&format!("{CSS}{}", palette::client_css(view.scene.looks)));
     let mut out = String::new();
+    let dense = if is_dense(view) { " class=\"dense\"" } else { "" };
     let _ = write!(
         out,
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" role=\"img\">\n\
+        "<svg{dense} xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" role=\"img\">\n\
          <title>{}</title>\n<style>{css}</style>\n<rect class=\"page\" width=\"100%\" height=\"100%\"/>\n\
          <text class=\"head\" x=\"16\" y=\"28\">{}</text>\n",
         escape(&said),
@@ -239,6 +260,14 @@ pub(super) fn still(view: &View<'_>) -> String {
         top + picture.height + 24.0
     );
     out
+}
+
+/// Whether there are so many arrows that they would hide the rest.
+fn is_dense(view: &View<'_>) -> bool {
+    let Window { from, to, .. } = *view.window;
+    let seen = |message: &&Message| message.sent <= to && message.end() >= from;
+    let messages = view.scene.messages.iter().filter(seen).count();
+    messages as f64 * 2.0 > PLOT_WIDTH * 0.25
 }
 
 /// What is not drawn, if something is not.

@@ -58,10 +58,16 @@ impl<'a> Builder<'a> {
             builder.make_room(event.process);
             if let What::Sent { node, .. } = event.what {
                 builder.make_room(Process::Node(node));
-            } else if let What::Key { resource, .. } | What::Acquire { resource, .. } = event.what {
+            } else if let What::Key { resource, owner, .. } = event.what {
+                builder.make_room(Process::Resource(resource));
+                let owner = owner.map_or(0, |owner| usize::from(owner.client) + 1);
+                builder.scene.looks = builder.scene.looks.max(owner);
+            } else if let What::Acquire { resource, .. } = event.what {
                 builder.make_room(Process::Resource(resource));
             }
         }
+        // The legend shows two.
+        builder.scene.looks = builder.scene.looks.max(builder.scene.clients.len()).max(2);
         let resources = builder.scene.accesses.len();
         for node in &mut builder.scene.nodes {
             node.keys.resize_with(resources, Vec::new);
@@ -231,6 +237,7 @@ impl<'a> Builder<'a> {
         }
         self.messages.insert(number, self.scene.messages.len());
         self.scene.messages.push(Message {
+            number,
             client,
             node,
             asked,
@@ -279,13 +286,13 @@ impl<'a> Builder<'a> {
 
     fn clock_changed(&mut self, origin: usize, process: Process, ahead: i64, ppm: i32) {
         let now = self.now;
-        match process {
+        let jump = match process {
             Process::Client(client) => {
                 let client = usize::from(client);
                 let beliefs = self.scene.clients[client].beliefs.iter_mut().rev();
                 let beliefs = beliefs.take_while(|belief| belief.end == BeliefEnd::Open);
                 let ends = beliefs.map(|belief| &mut belief.until);
-                self.client_lines[client].change(now, ahead, ppm, ends);
+                self.client_lines[client].change(now, ahead, ppm, ends)
             }
             Process::Node(node) => {
                 let node = usize::from(node);
@@ -293,32 +300,30 @@ impl<'a> Builder<'a> {
                 let keys = lane.keys.iter_mut().filter_map(|keys| keys.last_mut());
                 let keys = keys.map(|key| &mut key.span.to);
                 let quarantine = lane.quarantines.last_mut().map(|span| &mut span.to);
-                self.node_lines[node].change(now, ahead, ppm, keys.chain(quarantine));
+                self.node_lines[node].change(now, ahead, ppm, keys.chain(quarantine))
             }
-            Process::Resource(_) | Process::Harness => {}
-        }
+            Process::Resource(_) | Process::Harness => return,
+        };
         if let Some(common) = self.common(process) {
-            common.clock.push(Reading { at: now, ahead, ppm, origin });
+            common.clock.push(Reading { at: now, ahead, ppm, jump, origin });
         }
     }
 
     fn fault_began(&mut self, origin: usize, number: u16, process: Process) {
         let known = self.case.shape.faults.get(usize::from(number));
-        let who = match known {
-            Some(fault) => fault.who.clone(),
-            None => vec![process],
-        };
-        let text = known.map_or_else(|| format!("fault {number}"), |fault| fault.text.clone());
-        let span = Span { from: self.now, to: TrueTime::MAX, origin };
-        if known.is_some_and(|fault| fault.effect == Effect::Stops) {
-            for process in &who {
+        let text = known.map_or_else(|| format!("{process}: {number}"), |fault| fault.text.clone());
+        let is_moment = known.is_some_and(|fault| fault.effect == Effect::Moment);
+        let to = if is_moment { self.now } else { TrueTime::MAX };
+        let span = Span { from: self.now, to, origin };
+        if let Some(fault) = known.filter(|fault| fault.effect == Effect::Stops) {
+            for process in &fault.who {
                 if let Some(common) = self.common(*process) {
                     common.stops.push(span);
                 }
             }
         }
         self.faults.insert(number, self.scene.faults.len());
-        self.scene.faults.push(FaultSpan { span, text, who });
+        self.scene.faults.push(FaultSpan { span, text });
     }
 
     fn fault_ended(&mut self, number: u16) {

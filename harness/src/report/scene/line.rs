@@ -22,14 +22,14 @@ impl Line {
     }
 
     /// The clock changed at `at`. What would have ended at each of `ends` ends when the clock, as it is
-    /// now, reads the same.
+    /// now, reads the same. Returns how far it jumped.
     pub(super) fn change<'a>(
         &mut self,
         at: TrueTime,
         ahead: i64,
         ppm: i32,
         ends: impl Iterator<Item = &'a mut TrueTime>,
-    ) {
+    ) -> i64 {
         let jump = if self.is_known { i128::from(ahead) - self.ahead(at) } else { 0 };
         let (old, new) = (MILLION + i128::from(self.ppm), MILLION + i128::from(ppm));
         for end in ends.filter(|end| **end > at && **end != TrueTime::MAX) {
@@ -44,5 +44,6 @@ impl Line {
             };
         }
         *self = Self { since: at, ahead, ppm, is_known: true };
+        i64::try_from(jump).unwrap_or(0)
     }
 }

@@ -4,7 +4,7 @@ mod build;
 mod line;
 mod promise;
 
-use crate::history::{Answered, Asked, Process, TokenName};
+use crate::history::{Answered, Asked, TokenName};
 use crate::sim::clock::TrueTime;
 
 pub(super) use build::build;
@@ -40,6 +40,8 @@ pub(super) struct Scene {
     /// When everything healed.
     pub(super) healed: Option<TrueTime>,
     pub(super) end: TrueTime,
+    /// How many clients have to be told apart, also those that only nodes know.
+    pub(super) looks: usize,
     /// How many events there are.
     pub(super) events: usize,
 }
@@ -69,6 +71,8 @@ pub(super) struct Reading {
     pub(super) at: TrueTime,
     pub(super) ahead: i64,
     pub(super) ppm: i32,
+    /// How far it jumped then.
+    pub(super) jump: i64,
     pub(super) origin: usize,
 }
 
@@ -198,6 +202,7 @@ pub(super) enum AccessKind {
 /// A message to a node, and the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Message {
+    pub(super) number: u32,
     pub(super) client: u8,
     pub(super) node: u8,
     pub(super) asked: Asked,
@@ -229,7 +234,6 @@ pub(super) enum Late {
 pub(super) struct FaultSpan {
     pub(super) span: Span,
     pub(super) text: String,
-    pub(super) who: Vec<Process>,
 }
 
 impl Message {
