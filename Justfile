@@ -12,14 +12,27 @@ default:
 setup:
     @scripts/setup.sh
 
-# Everything: set up where needed, all checks, all tests
+# Everything: set up where needed, all checks, all tests, and the harness against the shipped lock
 [group('test')]
-test: setup check cargo-test
+test: setup check cargo-test harness
 
 # Unit, integration and documentation tests alone, e.g. `just cargo-test -p redlatch`
 [group('test')]
 cargo-test *ARGS:
     @scripts/test.sh {{ ARGS }}
+
+# 100,000 seeds of each profile, the exhaustive models, the planted bugs, the demo
+[group('test')]
+harness: (doubt "demo") (doubt "sim --seeds 100000") (doubt "model") (doubt "mutants")
+
+# One command of the harness, e.g. `just doubt "replay --seed 0x11"`
+[group('test')]
+doubt ARGS:
+    cargo run --locked --quiet --release -p redlatch-harness -- {{ ARGS }}
+
+# The larger models too, and a million seeds of each profile: minutes to hours, and gigabytes
+[group('test')]
+nightly: (doubt "sim --seeds 1000000") (doubt "model --nightly") (doubt "mutants")
 
 # Format, lints, documentation, dependencies, the bare target; no test is run
 [group('check')]

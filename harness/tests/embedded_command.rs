@@ -9,8 +9,12 @@ fn harness() -> Command {
     Command::new(env!("CARGO_BIN_EXE_redlatch-harness"))
 }
 
+/// Whatever it leaves goes with it.
 fn demo(args: &str) -> Output {
-    harness().arg("demo").args(args.split_whitespace()).output().unwrap()
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = harness();
+    command.arg("demo").args(args.split_whitespace()).current_dir(folder.path());
+    command.output().unwrap()
 }
 
 fn text(output: &Output) -> String {
@@ -51,11 +55,14 @@ fn it_finds_what_was_planted() {
 }
 
 #[test]
-fn its_history_is_one_json_object_a_line() {
-    let folder = std::env::temp_dir().join(format!("redlatch-demo-{}", std::process::id()));
-    let output = demo(&format!("--seed 2 --seconds 1 --out {}", folder.display()));
-    let history = std::fs::read_to_string(folder.join("history.jsonl")).unwrap();
-    std::fs::remove_dir_all(&folder).unwrap();
+fn it_leaves_its_history_and_its_timeline() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = demo(&format!("--seed 2 --seconds 1 --out {}", folder.path().display()));
+    let left = folder.path().join("demo-2");
+    let timeline = std::fs::read_to_string(left.join("timeline.html")).unwrap();
+    assert!(text(&output).contains("timeline: "), "{}", text(&output));
+    assert!(timeline.contains("<svg") && timeline.len() < 300_000);
+    let history = std::fs::read_to_string(left.join("history.jsonl")).unwrap();
     assert!(history.lines().count() > 10, "{}", text(&output));
     for (index, line) in history.lines().enumerate() {
         let event: serde_json::Value = serde_json::from_str(line).unwrap();

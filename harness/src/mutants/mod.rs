@@ -33,5 +33,7 @@ pub use terms::{
     FromReply, HeldInRelease, NoCheck, NoDrift, NoJitter, NoUndo, OneByOne, Revive, SameToken,
     ShortFirst, WaitsForAll,
 };
-pub use told::{GivesUpEarly, LateEnd, NeverReleases, SkipsOneUndo, SleepsForEver, TellsMore};
+pub use told::{
+    GivesUpEarly, LateEnd, NeverReleases, SkipsOneUndo, SleepsForEver, Swapped, TellsMore,
+};
 pub use votes::{HalfIsEnough, Largest, QuarantineIsYes, Smallest, TwiceIsTwo, Unsealed};

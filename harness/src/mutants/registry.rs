@@ -11,7 +11,7 @@ use super::terms::{
     FromReply, HeldInRelease, NoCheck, NoDrift, NoJitter, NoUndo, OneByOne, Revive, SameToken,
     ShortFirst, WaitsForAll,
 };
-use super::told::{GivesUpEarly, LateEnd, SkipsOneUndo, TellsMore};
+use super::told::{GivesUpEarly, LateEnd, SkipsOneUndo, Swapped, TellsMore};
 use super::votes::{HalfIsEnough, Largest, QuarantineIsYes, Smallest, TwiceIsTwo, Unsealed};
 use crate::check::Invariant;
 use crate::model::{Bounds, Fences, Reductions, Switch};
@@ -195,7 +195,7 @@ mutants! {
         "a shorter extension shortens the key";
     "M17" Witness Often Right <AnyRound, Cell> Place::Model(|| extending(2)),
         "the reply to one extension counts for the next";
-    "M18" FenceOrder Once Right <Unsealed<Largest>, Cell> Place::Model(|| Bounds { reductions: TABLE, ..fencing([5, 1, 1, 0, 0]) }),
+    "M18" FenceOrder Often Right <Unsealed<Largest>, Cell> Place::Model(|| Bounds { reductions: TABLE, ..fencing([5, 1, 1, 0, 0]) }),
         "the largest number is the fence, unsealed";
     "M19" FenceUnique Often Right <Unsealed<Smallest>, Cell> Place::Model(|| Bounds { reductions: TABLE, ..fencing([1, 0, 0, 0, 0]) }),
         "the smallest number is the fence";
@@ -243,4 +243,6 @@ mutants! {
         "the lock says that it holds what it releases";
     "X9" Progress Once Right <Lock, OwnIsRefused> SYNCHRONOUS,
         "one's own key is a refusal, for a while";
+    "X10" FenceOrder Once Right <Swapped, Cell> Place::Model(|| fencing([1; 5])),
+        "each fence is told as its neighbour's number";
 }

@@ -219,13 +219,16 @@ impl fmt::Display for Row {
             Verdict::Killed(kill) => {
                 let Kill { by, steps, tries, elapsed, .. } = &**kill;
                 let seconds = elapsed.as_secs_f64();
-                write!(f, "{by:18}{steps:6} steps {tries:8} tried {seconds:7.2} s")?;
+                let by = by.to_string();
+                write!(f, "{by:17}{steps:6} steps {tries:9} tried {seconds:7.2} s")?;
             }
             Verdict::Survived { tries } => write!(f, "SURVIVED {killer}, {tries} tried")?,
         }
         match &self.others {
-            None => Ok(()),
-            Some(Verdict::Survived { .. }) => f.write_str("  no other sees it"),
+            Some(Verdict::Survived { .. }) if self.is_as_expected() => {
+                f.write_str("  no other sees it")
+            }
+            Some(Verdict::Survived { .. }) | None => Ok(()),
             Some(Verdict::Killed(kill)) => write!(f, "  BUT {} SEES IT TOO", kill.by),
         }
     }

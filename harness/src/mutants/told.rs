@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redlatch_core::{Command, Config, Drift, Event, Instant, Lease, Lock, Op, Reply, Token};
+use redlatch_core::{Command, Config, Drift, Event, Fence, Instant, Lease, Lock, Op, Reply, Token};
 
 use super::plant::{Plant, around_lock, with_lease};
 
@@ -27,14 +27,40 @@ impl Plant for TellsMore {
     }
 
     fn on_event(&mut self, event: Event) -> Event {
-        match event {
-            Event::Granted(_) | Event::Extended(_) => with_lease(event, |lease| self.longer(lease)),
-            Event::AtRisk { .. }
-            | Event::Lost { .. }
-            | Event::Retrying { .. }
-            | Event::Failed { .. }
-            | Event::Released(_) => event,
-        }
+        with_lease(event, |lease| self.longer(lease))
+    }
+
+    fn believed(&self) -> Option<Lease> {
+        self.lock.lease().map(|lease| self.longer(lease))
+    }
+}
+
+/// X10: of two neighbouring numbers each is told as the other. So fences are still unique, and their order
+/// is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Swapped {
+    lock: Lock,
+}
+
+/// 2 is told as 3, and 3 as 2; and so on.
+fn swapped(lease: Lease) -> Lease {
+    let fence = lease.fence.and_then(|fence| Fence::new(fence.get() ^ 1));
+    Lease { fence: fence.or(lease.fence), ..lease }
+}
+
+impl Plant for Swapped {
+    around_lock!(lock);
+
+    fn plant(config: Config) -> Self {
+        Self { lock: Lock::new(config) }
+    }
+
+    fn on_event(&mut self, event: Event) -> Event {
+        with_lease(event, swapped)
+    }
+
+    fn believed(&self) -> Option<Lease> {
+        self.lock.lease().map(swapped)
     }
 }
 

@@ -7,9 +7,6 @@ mod referee;
 mod view;
 mod worker;
 
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -19,8 +16,10 @@ use fastrand::Rng;
 use redlatch::{AcquireError, Options, Redlatch};
 use redlatch_harness::check::Invariant;
 use redlatch_harness::embedded::Cluster;
+use redlatch_harness::report::{Case, Shape};
 use tokio::time::sleep_until;
 
+use super::artefacts::Place;
 use super::{Error, Verdict, heading};
 use bugs::Bug;
 use plan::Planned;
@@ -58,9 +57,8 @@ pub(crate) struct Args {
     /// Plants a bug in every node, to see it caught
     #[arg(long, value_enum)]
     plant: Option<Bug>,
-    /// Writes history.jsonl there
-    #[arg(long, value_name = "FOLDER")]
-    out: Option<PathBuf>,
+    #[command(flatten)]
+    place: Place,
 }
 
 impl Args {
@@ -95,7 +93,7 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Error> {
     let names = (0..args.resources).map(|index| format!("resource-{index}")).collect();
     let referee = Arc::new(Referee::new(names, args.nodes.into()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(play(args, seed, plan, &cluster, &referee))?;
+    runtime.block_on(play(args, seed, plan.clone(), &cluster, &referee))?;
 
     view::summary(&referee.counts(), &cluster, referee.record().elapsed());
     let verdict = if referee.record().is_violated() {
@@ -107,20 +105,37 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Error> {
         view::all_well(args.nodes.into());
         Verdict::Valid
     };
-    if let Some(folder) = &args.out {
-        fs::create_dir_all(folder)?;
-        let path = folder.join("history.jsonl");
-        let history = referee.history(args.workers.into());
-        let mut out = BufWriter::new(File::create(&path)?);
-        history.write_json_lines(&mut out)?;
-        out.flush()?;
-        println!("history: {}", path.display());
-    }
+    args.place.write(&format!("demo-{seed}"), &case(args, seed, &plan, &referee))?;
     match verdict {
         Verdict::Valid => {}
         Verdict::Violation | Verdict::Unknown => println!("{}", args.replay(seed)),
     }
     Ok(verdict)
+}
+
+/// What there is to show: workers are its clients.
+fn case(args: &Args, seed: u64, plan: &[Planned], referee: &Referee) -> Case {
+    let nodes = usize::from(args.nodes);
+    // Tokens of acquires that were never granted are nobody's that is in the picture.
+    let strangers = usize::from(args.workers);
+    Case {
+        tier: "demo".to_owned(),
+        title: format!("demo: {strangers} workers on {nodes} embedded nodes"),
+        seed: Some(seed),
+        replay: args.replay(seed),
+        elapsed: referee.record().elapsed(),
+        shape: Shape {
+            nodes,
+            clients: strangers,
+            resources: args.resources.into(),
+            majority: nodes / 2 + 1,
+            guarded: true,
+            faults: plan.iter().map(Planned::to_fault).collect(),
+        },
+        history: referee.history(strangers),
+        violation: referee.record().violation(),
+        ..Case::default()
+    }
 }
 
 /// A run in which nothing was contended or lost shows nothing.

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use redlatch_harness::embedded::Cluster;
+use redlatch_harness::history::Process;
 use redlatch_harness::redis::Keep;
+use redlatch_harness::report::{self, Effect};
 
 use super::record::{Record, What};
 
@@ -123,6 +125,18 @@ fn fault(rng: &mut Rng) -> Fault {
 }
 
 impl Planned {
+    /// In the words of the report.
+    pub(super) fn to_fault(&self) -> report::Fault {
+        let effect = match self.fault {
+            Fault::Hang => Effect::Stops,
+            Fault::Flush | Fault::Drift(_) => Effect::Moment,
+            Fault::Deafen | Fault::Mute | Fault::Slow(_) | Fault::Kill(_) => Effect::Lasts,
+        };
+        let node = u8::try_from(self.node).unwrap_or(u8::MAX);
+        let text = format!("n{node} {}", self.fault);
+        report::Fault { who: vec![Process::Node(node)], text, effect }
+    }
+
     /// Lets the fault begin.
     pub(super) fn begin(&self, cluster: &Cluster, record: &Record) {
         let (index, node) = (self.node, &cluster[self.node]);

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use redlatch_core::Token;
-use redlatch_harness::check::Invariant;
+use redlatch_harness::check::{Invariant, Violation};
 use redlatch_harness::history::{self, History, Process, TokenName};
 
 /// Something that happened in the demo. Times are since its beginning.
@@ -81,6 +81,33 @@ impl Record {
 
     pub(super) fn is_violated(&self) -> bool {
         self.is_violated.load(Ordering::Relaxed)
+    }
+
+    /// What is wrong, if anything is: the first.
+    pub(super) fn violation(&self) -> Option<Violation> {
+        self.events().iter().find_map(|event| match &event.what {
+            What::Violation { invariant, text } => Some(Violation {
+                invariant: *invariant,
+                time: nanos(event.at),
+                client: None,
+                story: text.clone(),
+            }),
+            What::FaultBegan { .. }
+            | What::FaultEnded { .. }
+            | What::Clock { .. }
+            | What::Crashed { .. }
+            | What::Restarted { .. }
+            | What::Asked { .. }
+            | What::Granted { .. }
+            | What::NotGranted { .. }
+            | What::Extended { .. }
+            | What::GivenUp { .. }
+            | What::Released { .. }
+            | What::Lost { .. }
+            | What::Written { .. }
+            | What::Key { .. }
+            | What::Healed => None,
+        })
     }
 
     /// The events in the common words. `tokens` tells which hold had which token, as far as is known;
