@@ -6,32 +6,49 @@ use redlatch_core::{Command, Config, Drift, Event, Fence, Instant, Lease, Lock, 
 
 use super::plant::{Plant, around_lock, with_lease};
 
-/// X4: the application is told a longer validity than the lock itself relies on.
+/// X4: for a moment after each grant the application is told a longer validity than the lock itself
+/// relies on. For longer, and whoever acts on it would be seen without a witness.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TellsMore {
     lock: Lock,
+    now: Instant,
+    until: Option<Instant>,
 }
 
 impl TellsMore {
-    fn longer(&self, lease: Lease) -> Lease {
-        let more = self.lock.config().ttl().as_duration() / 4;
+    const fn rest(config: Config) -> Self {
+        Self { lock: Lock::new(config), now: Instant::ZERO, until: None }
+    }
+
+    fn told(&self, lease: Lease) -> Lease {
+        let ttl = self.lock.config().ttl().as_duration();
+        let more = if self.until.is_some() { ttl / 4 } else { Duration::ZERO };
         Lease { valid_until: lease.valid_until.saturating_add(more), ..lease }
     }
 }
 
 impl Plant for TellsMore {
-    around_lock!(lock);
+    around_lock!();
 
-    fn plant(config: Config) -> Self {
-        Self { lock: Lock::new(config) }
+    fn clock(&mut self, now: Instant) -> Instant {
+        self.now = now;
+        self.until = self.until.filter(|until| now < *until);
+        now
     }
 
     fn on_event(&mut self, event: Event) -> Event {
-        with_lease(event, |lease| self.longer(lease))
+        if let Event::Granted(_) = event {
+            self.until = Some(self.now.saturating_add(Duration::from_micros(1)));
+        }
+        with_lease(event, |lease| self.told(lease))
     }
 
     fn believed(&self) -> Option<Lease> {
-        self.lock.lease().map(|lease| self.longer(lease))
+        self.lock.lease().map(|lease| self.told(lease))
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        [self.until, self.lock.poll_timeout()].into_iter().flatten().min()
     }
 }
 
