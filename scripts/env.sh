@@ -37,3 +37,15 @@ has_debian_source() {
     [ -x "$debian_cargo" ] && is_recent "$debian_rustc" &&
         [ -d "$("$debian_rustc" --print sysroot)/lib/rustlib/src/rust/library/core" ]
 }
+
+# The names under which Chromium is known; harness/tests/report/browser.rs looks for the same ones.
+has_chromium() {
+    local name
+    if [ -n "${CHROMIUM:-}" ]; then [ -x "$CHROMIUM" ]; return; fi
+    for name in chromium chromium-browser google-chrome google-chrome-stable \
+        "/Applications/Chromium.app/Contents/MacOS/Chromium" \
+        "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"; do
+        if has "$name"; then return; fi
+    done
+    return 1
+}

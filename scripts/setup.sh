@@ -20,6 +20,9 @@ can_install_packages() {
     [ "$(id -u)" = 0 ] || { has sudo && { [ -t 0 ] || sudo -n true 2>/dev/null; }; }
 }
 
+# Node 18, the oldest one that playwright-core runs on, is what Debian 12 has.
+has_node() { has npm && node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' 2>/dev/null; }
+
 has_python() { python3 -c 'import ensurepip, venv' >/dev/null 2>&1; }
 
 # hint DEBIAN FEDORA HOMEBREW: the command that installs the package on this system
@@ -71,6 +74,9 @@ setup_packages() {
     has redis-server || packages="$packages redis-server"
     has cc || packages="$packages gcc libc6-dev"
     has_python || packages="$packages python3 python3-venv"
+    has_chromium || packages="$packages chromium"
+    has node || packages="$packages nodejs"
+    has npm || packages="$packages npm"
     if [ -n "$packages" ] && can_install_packages; then
         # shellcheck disable=SC2086 # a list of words
         apt_install $packages || say "setup: apt-get failed"
@@ -81,6 +87,10 @@ setup_packages() {
         "$(hint 'gcc libc6-dev' gcc gcc)"
     has_python || miss "python3 with venv" "a lock of another language takes part in the tests" \
         "$(hint 'python3 python3-venv' python3 python)"
+    has_chromium || miss Chromium "the tests open the timeline in a browser" \
+        "$(hint chromium chromium '--cask chromium') (or set CHROMIUM to one that is there)"
+    has_node || miss "Node.js 18 or newer, with npm" "it drives the browser" \
+        "$(hint 'nodejs npm' nodejs-npm node)"
 }
 
 # The core is built for a machine without an operating system: scripts/bare.sh.
@@ -121,6 +131,24 @@ setup_peers() {
         "the message of pip above says why they could not be installed"
 }
 
+browser_tests=harness/tests/browser
+
+has_playwright() {
+    cmp -s "$browser_tests/package-lock.json" "$tools/browser/installed.json" && [ -d "$tools/browser/node_modules/playwright-core" ]
+}
+
+setup_playwright() {
+    if has_playwright; then return; fi
+    say "setup: npm packages of $browser_tests"
+    mkdir -p "$tools/browser"
+    cp "$browser_tests/package.json" "$browser_tests/package-lock.json" "$tools/browser/"
+    if (cd "$tools/browser" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2); then
+        cp "$browser_tests/package-lock.json" "$tools/browser/installed.json"
+    fi
+    has_playwright || miss "the npm packages of $browser_tests" "they drive the browser" \
+        "the message of npm above says why they could not be installed"
+}
+
 setup_newer_servers() {
     scripts/newer-servers.sh || miss "a newer Redis and Valkey" "the tests use what only these have (DELEX, DELIFEQ)" \
         "the message above says which, and where to put them"
@@ -134,6 +162,7 @@ if has cargo && has cc; then
     setup_machete
 fi
 if has_python; then setup_peers; fi
+if has_node; then setup_playwright; fi
 if [ "$missing" -gt 0 ]; then
     say "setup: install the above and run it again"
     exit 1

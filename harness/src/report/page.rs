@@ -7,7 +7,7 @@ use super::palette;
 use super::picture::{self, CSS, GUTTER, Medium, PLOT_WIDTH, View, legend};
 use super::scene::{self, Scene};
 use super::steps::Steps;
-use super::window;
+use super::window::{Window, Windows};
 use super::words::{Fences, about, cut, escape, grouped, time};
 use super::{Axis, Case};
 
@@ -18,38 +18,47 @@ pub const PAGE_BYTES_MAX: usize = 300_000;
 const THINGS_MAX: usize = 2_400;
 /// So many steps are told at most, likewise.
 const STEPS_MAX: usize = 700;
-/// Each try has seven eighths of the things of the one before; after so many nothing is left.
-const TRIES_MAX: u32 = 64;
+/// Bytes of a page without things and steps, roughly: only how fast the right number of them is found
+/// depends on it.
+const BARE: usize = 45_000;
+/// How often another number is tried.
+const TRIES_MAX: u32 = 24;
 
 const PAGE_CSS: &str = include_str!("timeline.css");
 const SCRIPT: &str = include_str!("timeline.js");
 
 pub(super) fn svg(case: &Case) -> String {
     let scene = scene::build(case);
-    let window = window::choose(case, &scene, THINGS_MAX);
+    let window = Windows::of(case, &scene).choose(THINGS_MAX);
     let steps = Steps::default();
     let fences = Fences::of(&scene);
-    picture::still(&View { case, scene: &scene, window: &window, steps: &steps, fences })
+    let view = View { case, scene: &scene, window: &window, steps: &steps, fences };
+    picture::still(&view, THINGS_MAX)
 }
 
 pub(super) fn html(case: &Case) -> String {
     let scene = scene::build(case);
+    let windows = Windows::of(case, &scene);
     let (mut things, mut told) = (THINGS_MAX, STEPS_MAX);
-    let mut page = String::new();
     for _ in 0..TRIES_MAX {
-        page = compose(case, &scene, things, told);
+        let page = compose(case, &scene, &windows.choose(things), (things, told));
         if page.len() <= PAGE_BYTES_MAX {
-            break;
+            return page;
         }
-        (things, told) = (things * 7 / 8, told * 7 / 8);
+        let fewer = |count: usize| count * (PAGE_BYTES_MAX - BARE) / (page.len() - BARE) * 15 / 16;
+        (things, told) = (fewer(things), fewer(told));
     }
-    page
+    compose(case, &scene, &windows.choose(0), (0, 0))
 }
 
-fn compose(case: &Case, scene: &Scene, things: usize, told: usize) -> String {
-    let window = window::choose(case, scene, things);
-    let steps = Steps::tell(case, scene, &window, told);
-    let view = View { case, scene, window: &window, steps: &steps, fences: Fences::of(scene) };
+fn compose(
+    case: &Case,
+    scene: &Scene,
+    window: &Window,
+    (things_max, steps_max): (usize, usize),
+) -> String {
+    let steps = Steps::tell(case, scene, window, steps_max);
+    let view = View { case, scene, window, steps: &steps, fences: Fences::of(scene) };
     let mut out = String::new();
     // Writing to memory does not fail, here and below.
     let _ = write!(
@@ -67,7 +76,7 @@ fn compose(case: &Case, scene: &Scene, things: usize, told: usize) -> String {
     out.push_str("<main>\n");
     // Where nothing is known but the story, there is nothing to draw.
     if scene.events > 0 {
-        chart(&mut out, &view);
+        chart(&mut out, &view, things_max);
     }
     list(&mut out, &view);
     if scene.events > 0 {
@@ -87,9 +96,9 @@ fn compose(case: &Case, scene: &Scene, things: usize, told: usize) -> String {
     out
 }
 
-fn chart(out: &mut String, view: &View<'_>) {
+fn chart(out: &mut String, view: &View<'_>, things_max: usize) {
     let case = view.case;
-    let picture = picture::draw(view, Medium::Live);
+    let picture = picture::draw(view, Medium::Live, things_max);
     let focus = view.window.focus;
     let violated = case.violation.as_ref().map_or(-1.0, |violation| violation.time as f64);
     let _ = write!(

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::scene::{BeliefEnd, KeyEnd, Scene};
+use super::scene::{BeliefEnd, FenceChange, KeyEnd, Scene};
 use super::window::Window;
 use super::words::{self, Fences, answered, asked};
 use super::{Axis, Case, Effect, STEP, explain};
@@ -90,6 +90,16 @@ fn sentence(time: TrueTime, text: &str) -> Step {
         order: 0,
         origins: Vec::new(),
     }
+}
+
+/// The change of a number that an event told of, if it was one.
+fn fence_change<'a>(scene: &'a Scene, event: &Event, origin: usize) -> Option<&'a FenceChange> {
+    let (Process::Node(node), What::Fence { resource, .. }) = (event.process, event.what) else {
+        return None;
+    };
+    let changes = scene.nodes.get(usize::from(node))?.fences.get(usize::from(resource))?;
+    let place = changes.binary_search_by_key(&origin, |change| change.origin).ok()?;
+    changes.get(place)
 }
 
 struct Teller<'a> {
@@ -260,7 +270,7 @@ impl Teller<'_> {
         let mut parts: Vec<String> = Vec::new();
         for (origin, event) in range.clone().zip(&events[range.clone()]) {
             if let What::Executed { message, asked: kind, answered: answer, fence } = event.what {
-                let whose = scene.messages.iter().rev().find(|known| known.number == message);
+                let whose = scene.message(message);
                 let whose = whose.map_or_else(String::new, |known| format!(" of {}", known.token));
                 let number = match fence {
                     0 => String::new(),
@@ -287,9 +297,7 @@ impl Teller<'_> {
                 let until = words::time(self.case.axis, until);
                 parts.push(format!("it may have forgotten keys and does not vote until {until}"));
             } else if let What::Fence { fence, .. } = event.what {
-                let changed = scene.nodes.iter().flat_map(|lane| lane.fences.iter().flatten());
-                let change = changed.into_iter().find(|change| change.origin == origin);
-                match change {
+                match fence_change(scene, event, origin) {
                     Some(change) if change.fell => {
                         parts.push(format!("its number falls to {}", self.fences.short(fence)));
                     }
@@ -364,10 +372,9 @@ impl Teller<'_> {
             // How it runs from the beginning on is no news.
             What::Clock { .. } if event.time == 0 => return None,
             What::Clock { .. } => {
-                let clients = scene.clients.iter().map(|lane| &lane.common);
-                let all = clients.chain(scene.nodes.iter().map(|lane| &lane.common));
-                let mut readings = all.flat_map(|common| &common.clock);
-                let reading = readings.find(|reading| reading.origin == origin)?;
+                let clock = &scene.common(event.process)?.clock;
+                let place = clock.binary_search_by_key(&origin, |reading| reading.origin).ok()?;
+                let reading = clock.get(place)?;
                 format!("has a clock that {}", words::clock_change(reading))
             }
             What::Read { client, fence, accepted: yes, value } => {
@@ -392,7 +399,7 @@ impl Teller<'_> {
     }
 
     fn message(scene: &Scene, number: u32) -> Option<(u8, &'static str)> {
-        let message = scene.messages.iter().rev().find(|message| message.number == number)?;
+        let message = scene.message(number)?;
         Some((message.node, asked(message.asked)))
     }
 

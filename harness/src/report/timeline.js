@@ -90,7 +90,10 @@
     labels.push(label);
   }
   const arrows = things.filter(({ kind, element }) => kind === "line" && element.classList.contains("m")).length;
-  const inOrder = things.filter((thing) => thing.tip).sort((a, b) => a.x - b.x);
+// In order of time; what says the same is one stop.
+  const stops = new Map();
+  for (const thing of things) if (thing.tip && !stops.has(thing.tip)) stops.set(thing.tip, thing);
+  const inOrder = [...stops.values()].sort((a, b) => a.x - b.x);
   const steps = [...document.querySelectorAll("#steps li")];
   const list = document.querySelector("#steps ol");
   // The list alone scrolls, not the page with it.

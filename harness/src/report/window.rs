@@ -17,29 +17,38 @@ pub(super) struct Window {
     pub(super) is_part: bool,
 }
 
-/// The largest window that ends with the violation, or with the history, and has at most `things_max`
-/// things in it.
-pub(super) fn choose(case: &Case, scene: &Scene, things_max: usize) -> Window {
-    let focus = focus(case, scene);
-    let things = things(scene);
-    let to = focus.1.max(scene.end);
-    let things_since =
-        |from: TrueTime| things.iter().filter(|(begin, end)| *end >= from && *begin <= to).count();
-    if things_since(0) <= things_max {
-        return Window { from: 0, to, focus, is_part: false };
+/// The windows that there are to choose from: all end with the violation, or with the history.
+#[derive(Clone, Debug)]
+pub(super) struct Windows {
+    to: TrueTime,
+    focus: (TrueTime, TrueTime),
+    /// When the things end that would be drawn, in order.
+    ends: Vec<TrueTime>,
+    last_beginning: TrueTime,
+}
+
+impl Windows {
+    pub(super) fn of(case: &Case, scene: &Scene) -> Self {
+        let focus = focus(case, scene);
+        let to = focus.1.max(scene.end);
+        let things = things(scene).into_iter().filter(|(begin, _)| *begin <= to);
+        let mut ends: Vec<TrueTime> = things.map(|(_, end)| end).collect();
+        ends.sort_unstable();
+        let seen = case.violation.as_ref().map_or(scene.end, |violation| violation.time);
+        Self { to, focus, ends, last_beginning: seen }
     }
-    // The earliest beginning that has few enough things after it.
-    let (mut early, mut late) = (0, scene.end.saturating_sub(1));
-    while late - early > 1_000 {
-        let middle = early + (late - early) / 2;
-        if things_since(middle) > things_max {
-            early = middle;
-        } else {
-            late = middle;
-        }
+
+    /// The largest window in which there are about `things_max` things at most: more only where many
+    /// end at the same moment.
+    pub(super) fn choose(&self, things_max: usize) -> Window {
+        let (focus, to) = (self.focus, self.to);
+        let Some(left_out) = self.ends.len().checked_sub(things_max).filter(|left| *left > 0)
+        else {
+            return Window { from: 0, to, focus, is_part: false };
+        };
+        let from = self.ends.get(left_out).copied().unwrap_or(to).min(self.last_beginning);
+        Window { from, to, focus: (focus.0.max(from), focus.1), is_part: true }
     }
-    let focus = (focus.0.max(late), focus.1);
-    Window { from: late, to, focus, is_part: true }
 }
 
 /// From the beginning of everything that is still at play when the violation is seen, until somewhat

@@ -8,8 +8,8 @@ use crate::sim::clock::TrueTime;
 /// `412.003 ms`, or `step 7`.
 pub(super) fn time(axis: Axis, at: TrueTime) -> String {
     match axis {
+        Axis::Time | Axis::Steps if at == TrueTime::MAX => "for ever".to_owned(),
         Axis::Steps => format!("step {}", at / STEP),
-        Axis::Time if at == TrueTime::MAX => "for ever".to_owned(),
         Axis::Time => {
             let (millis, micros) = (at / 1_000_000, at / 1_000 % 1_000);
             format!("{millis}.{micros:03} ms")
@@ -33,6 +33,9 @@ pub(super) fn about(axis: Axis, at: TrueTime) -> String {
 
 /// From when to when.
 pub(super) fn stretch(axis: Axis, from: TrueTime, to: TrueTime) -> String {
+    if to == TrueTime::MAX {
+        return format!("from {} on", time(axis, from));
+    }
     match axis {
         Axis::Steps => format!("{} to {}", time(axis, from), to / STEP),
         Axis::Time => format!("{} to {}", time(axis, from).trim_end_matches(" ms"), time(axis, to)),
@@ -93,11 +96,10 @@ impl Fences {
         let nodes = scene.nodes.iter().flat_map(|lane| lane.fences.iter().flatten());
         let beliefs = scene.clients.iter().flat_map(|lane| &lane.beliefs);
         let fences = nodes.map(|change| change.fence).chain(beliefs.map(|belief| belief.fence));
-        let (mut least, mut most) = (u64::MAX, 0);
-        for fence in fences.filter(|fence| *fence > 0) {
-            least = least.min(fence);
-            most = most.max(fence);
-        }
+        let fences: Vec<u64> = fences.filter(|fence| *fence > 0).collect();
+        let most = fences.iter().copied().max().unwrap_or(0);
+        // One that has fallen to nothing is written out.
+        let least = fences.into_iter().filter(|fence| *fence > most / 10).min().unwrap_or(0);
         let (low, high) = (least.to_string(), most.to_string());
         let same = low.bytes().zip(high.bytes()).take_while(|(one, other)| one == other).count();
         let digits = (high.len() - same.min(high.len())).max(Self::DIGITS_MIN);

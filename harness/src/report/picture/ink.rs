@@ -40,6 +40,8 @@ pub(super) struct Ink<'a> {
     pub(super) steps: &'a Steps,
     /// Added to every vertical place.
     pub(super) top: f64,
+    /// How many more things there is room for: a window bounds them, unless very many happen at once.
+    pub(super) left: usize,
 }
 
 /// What every thing has.
@@ -65,6 +67,12 @@ impl Ink<'_> {
         }
     }
 
+    fn is_full(&mut self) -> bool {
+        let is_full = self.left == 0;
+        self.left = self.left.saturating_sub(1);
+        is_full
+    }
+
     fn put(&mut self, arguments: fmt::Arguments<'_>) {
         // Writing to memory does not fail.
         let _ = self.out.write_fmt(arguments);
@@ -78,7 +86,7 @@ impl Ink<'_> {
         y: f64,
         height: f64,
     ) {
-        if !self.scale.shows(from, to) {
+        if !self.scale.shows(from, to) || self.is_full() {
             return;
         }
         let (x, end) = (self.scale.x(from), self.scale.x(to));
@@ -114,6 +122,9 @@ impl Ink<'_> {
 
     /// A text from `from` on that is cut where its room ends.
     pub(super) fn text_in(&mut self, class: &str, from: TrueTime, width: f64, y: f64, text: &str) {
+        if self.is_full() {
+            return;
+        }
         let (x, y) = (self.scale.x(from), y + self.top);
         match self.medium {
             Medium::Still => {
@@ -142,7 +153,7 @@ impl Ink<'_> {
 
     /// A mark of the given shape at one moment.
     pub(super) fn mark(&mut self, shape: &str, thing: Thing<'_>, at: TrueTime, y: f64) {
-        if !self.scale.shows(at, at) {
+        if !self.scale.shows(at, at) || self.is_full() {
             return;
         }
         let (x, y, class) = (self.scale.x(at), y + self.top, thing.class);
@@ -161,7 +172,7 @@ impl Ink<'_> {
         (from, y1): (TrueTime, f64),
         (to, y2): (TrueTime, f64),
     ) {
-        if !self.scale.shows(from.min(to), to.max(from)) {
+        if !self.scale.shows(from.min(to), to.max(from)) || self.is_full() {
             return;
         }
         let (x1, x2, class) = (self.scale.x(from), self.scale.x(to), thing.class);
@@ -179,7 +190,9 @@ impl Ink<'_> {
     pub(super) fn polyline(&mut self, thing: Thing<'_>, points: &[(TrueTime, f64)]) {
         let class = thing.class;
         self.put(format_args!("<polyline class=\"{class}\" points=\""));
-        for (at, y) in points {
+        let most = self.left;
+        self.left = most.saturating_sub(points.len());
+        for (at, y) in points.iter().take(most) {
             let (x, y) = (self.scale.x(*at), y + self.top);
             self.put(format_args!("{},{} ", Px(x), Px(y)));
         }
@@ -196,7 +209,7 @@ impl Ink<'_> {
         text: &str,
         free: &mut f64,
     ) {
-        if !self.scale.shows(at, at) {
+        if !self.scale.shows(at, at) || self.is_full() {
             return;
         }
         let x = self.scale.x(at);

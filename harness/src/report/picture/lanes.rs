@@ -282,9 +282,6 @@ fn clock_height(view: &View<'_>, common: &Common) -> f64 {
 /// so little that nothing would be seen, or not at all while the window is open.
 fn clock_points(view: &View<'_>, clock: &[Reading]) -> Option<Vec<(TrueTime, f64)>> {
     let (from, to) = (view.window.from, view.window.to.min(view.scene.end));
-    let first = clock.first()?;
-    // What a clock is ahead from the beginning shows nothing; what it gains and loses does.
-    let base = i128::from(first.ahead);
     let mut points = Vec::new();
     for (index, reading) in clock.iter().enumerate() {
         let end = clock.get(index + 1).map_or(to, |next| next.at);
@@ -294,12 +291,19 @@ fn clock_points(view: &View<'_>, clock: &[Reading]) -> Option<Vec<(TrueTime, f64
         }
         for at in [begin, end] {
             let gained = i128::from(at - reading.at) * i128::from(reading.ppm) / 1_000_000;
-            points.push((at, (i128::from(reading.ahead) - base + gained) as f64));
+            points.push((at, self::gained(clock, reading) + gained as f64));
         }
     }
     let changes = clock.iter().skip(1).any(|reading| reading.at >= from && reading.at <= to);
     let (least, most) = extent(&points);
     (changes && most - least > 1_000.0).then_some(points)
+}
+
+/// How far a clock was ahead when it changed, compared with the beginning: how far it was ahead then
+/// says nothing.
+fn gained(clock: &[Reading], reading: &Reading) -> f64 {
+    let base = clock.first().map_or(0, |first| first.ahead);
+    (i128::from(reading.ahead) - i128::from(base)) as f64
 }
 
 fn extent(points: &[(TrueTime, f64)]) -> (f64, f64) {
@@ -316,16 +320,14 @@ fn clock(ink: &mut Ink<'_>, view: &View<'_>, clock: &[Reading], height: f64, who
     let y = |ahead: f64| top + room - (ahead - least) / (most - least) * room;
     let placed: Vec<_> = points.iter().map(|(at, ahead)| (*at, y(*ahead))).collect();
     let tip =
-        format!("The clock of {who}: it gains and loses up to {:.3} ms", (most - least) / 1e6);
+        format!("How far the clock of {who} is off: by {:.3} ms, all in all", (most - least) / 1e6);
     let origin = clock.first().map_or(usize::MAX, |reading| reading.origin);
     ink.polyline(Thing { class: "clock", origin, tip: &tip }, &placed);
     for reading in clock.iter().skip(1) {
         let at = time(view.case.axis, reading.at);
         let tip = format!("The clock of {who} {}: {at}", clock_change(reading));
-        let point = points.iter().rev().find(|(at, _)| *at == reading.at);
-        let Some((at, ahead)) = point else { continue };
         let thing = Thing { class: "tock", origin: reading.origin, tip: &tip };
-        ink.mark("i", thing, *at, y(*ahead));
+        ink.mark("i", thing, reading.at, y(gained(clock, reading)));
     }
 }
 

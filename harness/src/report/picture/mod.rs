@@ -86,14 +86,21 @@ fn look(client: u8) -> String {
     format!("c{}", usize::from(client) % LOOKS)
 }
 
-pub(super) fn draw(view: &View<'_>, medium: Medium) -> Picture {
+pub(super) fn draw(view: &View<'_>, medium: Medium, things_max: usize) -> Picture {
     let times = window::times(view.case, view.scene, view.window);
     let scale = Scale::of(view.window, view.case.axis, times, PLOT_WIDTH);
     let knots = scale.knots().iter().map(|knot| format!("{}:{:.2}", knot.at, knot.x));
     let knots = knots.collect::<Vec<_>>().join(" ");
     let rows = faults::Rows::of(view, &scale);
     let (layout, bands) = lay_out(view, rows.height());
-    let mut ink = Ink { out: String::new(), scale, medium, steps: view.steps, top: 0.0 };
+    let mut ink = Ink {
+        out: String::new(),
+        scale,
+        medium,
+        steps: view.steps,
+        top: 0.0,
+        left: things_max * 2 + 100,
+    };
     ink.top = layout.faults;
     faults::draw(&mut ink, view, &rows);
     ink.top = 0.0;
@@ -214,8 +221,8 @@ fn lay_out(view: &View<'_>, faults: f64) -> (Layout, Vec<Band>) {
 }
 
 /// The picture as a file of its own, with its sentence above and its legend below.
-pub(super) fn still(view: &View<'_>) -> String {
-    let picture = draw(view, Medium::Still);
+pub(super) fn still(view: &View<'_>, things_max: usize) -> String {
+    let picture = draw(view, Medium::Still, things_max);
     let case = view.case;
     let mut head = format!("{} · {}", case.tier, case.title);
     if let Some(violation) = &case.violation {

@@ -7,6 +7,8 @@ use crate::sim::clock::TrueTime;
 /// A stretch in which nothing happens takes this part of the width at most, all of them half.
 const GAP_SHARE: f64 = 0.05;
 const GAPS_SHARE: f64 = 0.5;
+/// So many times longer than usual it has to be.
+const STANDS_OUT: f64 = 15.0;
 
 /// A scale that is linear between knots.
 #[derive(Clone, Debug)]
@@ -46,10 +48,9 @@ impl Scale {
             }
             last = last.max(at);
         }
-        let whole = (to - from).max(1) as f64;
         gaps.sort_by_key(|gap| std::cmp::Reverse(gap.to - gap.from));
         let long = match axis {
-            Axis::Time => long_gaps(&gaps, whole),
+            Axis::Time => long_gaps(&gaps),
             Axis::Steps => 0,
         };
         gaps.truncate(long);
@@ -86,16 +87,19 @@ impl Scale {
     }
 }
 
-/// How many of `gaps`, the longest of which come first, are to be drawn shorter: those that would take
-/// more than their share several times over, once the others have become shorter.
-fn long_gaps(gaps: &[Gap], whole: f64) -> usize {
+/// How many of `gaps`, the longest of which come first, are to be drawn shorter: those that stand out
+/// among the shorter ones, and would take much more than their share.
+fn long_gaps(gaps: &[Gap]) -> usize {
     let gaps_max = (GAPS_SHARE / GAP_SHARE) as usize;
-    let mut rest = whole;
+    let mut rest: TrueTime = gaps.iter().map(|gap| gap.to - gap.from).sum();
     let mut long = 0;
     for gap in gaps.iter().take(gaps_max) {
-        let length = (gap.to - gap.from) as f64;
-        // What is left when this one is short as well; never nothing, or there would be no scale.
-        if length < rest * GAP_SHARE * 3.0 || rest - length < whole * 1e-6 {
+        let length = gap.to - gap.from;
+        let shorter = gaps.len() - long - 1;
+        let usual = (rest - length) as f64 / shorter.max(1) as f64;
+        let is_long =
+            length as f64 > usual * STANDS_OUT && length as f64 > rest as f64 * GAP_SHARE * 2.0;
+        if shorter == 0 || !is_long {
             break;
         }
         rest -= length;

@@ -27,8 +27,6 @@ struct Builder<'a> {
     scene: Scene,
     client_lines: Vec<Line>,
     node_lines: Vec<Line>,
-    /// Where messages are in the scene.
-    messages: HashMap<u32, usize>,
     /// For each client, the tokens that it has given up.
     given_up: Vec<Option<TokenName>>,
     /// Where faults that last are in the scene.
@@ -48,7 +46,6 @@ impl<'a> Builder<'a> {
             scene,
             client_lines: vec![Line::default(); shape.clients],
             node_lines: vec![Line::default(); shape.nodes],
-            messages: HashMap::new(),
             given_up: vec![None; shape.clients],
             faults: HashMap::new(),
             now: 0,
@@ -235,9 +232,8 @@ impl<'a> Builder<'a> {
         if asked == Asked::Release {
             self.given_up[usize::from(client)] = Some(token);
         }
-        self.messages.insert(number, self.scene.messages.len());
+        self.scene.numbers.insert(number, self.scene.messages.len());
         self.scene.messages.push(Message {
-            number,
             client,
             node,
             asked,
@@ -254,7 +250,7 @@ impl<'a> Builder<'a> {
 
     fn executed(&mut self, origin: usize, message: u32, answered: Answered) {
         let now = self.now;
-        let Some(&index) = self.messages.get(&message) else { return };
+        let Some(&index) = self.scene.numbers.get(&message) else { return };
         let message = &mut self.scene.messages[index];
         message.executed = Some((now, answered, origin));
         if is_over(message, self.given_up[usize::from(message.client)]) {
@@ -264,7 +260,7 @@ impl<'a> Builder<'a> {
 
     fn answered(&mut self, origin: usize, message: u32) {
         let now = self.now;
-        let Some(&index) = self.messages.get(&message) else { return };
+        let Some(&index) = self.scene.numbers.get(&message) else { return };
         let message = &mut self.scene.messages[index];
         message.answered = Some((now, origin));
         let given_up = self.given_up[usize::from(message.client)];
@@ -352,7 +348,7 @@ impl<'a> Builder<'a> {
     }
 
     fn message(&mut self, number: u32) -> Option<&mut Message> {
-        let index = *self.messages.get(&number)?;
+        let index = *self.scene.numbers.get(&number)?;
         self.scene.messages.get_mut(index)
     }
 

@@ -4,7 +4,9 @@ mod build;
 mod line;
 mod promise;
 
-use crate::history::{Answered, Asked, TokenName};
+use std::collections::HashMap;
+
+use crate::history::{Answered, Asked, Process, TokenName};
 use crate::sim::clock::TrueTime;
 
 pub(super) use build::build;
@@ -36,6 +38,8 @@ pub(super) struct Scene {
     /// One list for each resource.
     pub(super) accesses: Vec<Vec<Access>>,
     pub(super) messages: Vec<Message>,
+    /// Where messages are in the list, by number.
+    numbers: HashMap<u32, usize>,
     pub(super) faults: Vec<FaultSpan>,
     /// When everything healed.
     pub(super) healed: Option<TrueTime>,
@@ -44,6 +48,20 @@ pub(super) struct Scene {
     pub(super) looks: usize,
     /// How many events there are.
     pub(super) events: usize,
+}
+
+impl Scene {
+    pub(super) fn message(&self, number: u32) -> Option<&Message> {
+        self.messages.get(*self.numbers.get(&number)?)
+    }
+
+    pub(super) fn common(&self, process: Process) -> Option<&Common> {
+        match process {
+            Process::Client(client) => Some(&self.clients.get(usize::from(client))?.common),
+            Process::Node(node) => Some(&self.nodes.get(usize::from(node))?.common),
+            Process::Resource(_) | Process::Harness => None,
+        }
+    }
 }
 
 /// What a client did and believed.
@@ -202,7 +220,6 @@ pub(super) enum AccessKind {
 /// A message to a node, and the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Message {
-    pub(super) number: u32,
     pub(super) client: u8,
     pub(super) node: u8,
     pub(super) asked: Asked,
