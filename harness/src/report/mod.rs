@@ -1,7 +1,7 @@
 //! The artefacts of a run: what is left of a failure for people, for CI, and for a replay.
 //!
 //! The same at every tier. A [`Case`] says what was run, how to run it again, what happened and what is
-//! wrong; [`write`] puts it into one folder:
+//! wrong; [`write()`] puts it into one folder:
 //!
 //! | file | what is in it |
 //! | --- | --- |
@@ -12,7 +12,20 @@
 //! | `timeline.svg` | the picture, still |
 //! | `timeline.html` | the picture, to zoom into, with every step in words; nothing is loaded from elsewhere |
 //!
-//! The page stays below [`PAGE_BYTES_MAX`] bytes however long the history is: it then shows the time
+//! ```
+//! use redlatch_harness::check::Invariants;
+//! use redlatch_harness::plan::{Plan, Profile};
+//! use redlatch_harness::report::{self, Case};
+//! use redlatch_harness::sim::{Shipped, replay};
+//!
+//! let plan = Plan::calm(7, Profile::Synchronous);
+//! let (_, history) = replay(&plan, &<Shipped>::new(), Invariants::ALL)?;
+//! let case = Case::of_run(&plan, &history, "sim", "redlatch-harness replay --seed 7");
+//! assert!(report::timeline_html(&case).contains("Nothing is violated."));
+//! # Ok::<(), redlatch_harness::plan::PlanError>(())
+//! ```
+//!
+//! Of what a check finds, [`Case::of`] makes a case. The page stays below [`PAGE_BYTES_MAX`] bytes however long the history is: it then shows the time
 //! before the violation, and says so.
 
 mod case;

@@ -82,7 +82,7 @@ fn compose(
     if scene.events > 0 {
         let _ = writeln!(
             out,
-            "<details id=\"how\" open><summary>How to read this</summary>\n<p>{HOW} {}</p>\n{}</details>",
+            "<details id=\"how\" open><summary>How to read this</summary>\n<p>{HOW} {}</p>\n{}<p>{KEYS}</p></details>",
             view.fences.note().unwrap_or_default(),
             legend()
         );
@@ -130,6 +130,9 @@ const TOOLBAR: &str = r#"<div id="tools" role="toolbar" aria-label="Timeline">
 <button id="fit" title="All (0)">Fit</button><button id="jump" title="To the violation (v)">Violation</button>
 <button id="theme" title="Dark or light" aria-label="Dark or light">◐</button>
 </div>"#;
+
+const KEYS: &str = "Wheel, + and − zoom; drag, ← and → move; 0 shows all; v goes to the violation; ↑ and ↓ go \
+                    from thing to thing. A click on a step or a thing keeps what belongs to it lit.";
 
 const HOW: &str = "Time goes from left to right. A lock is held by whoever has its token in the key of \
                    a majority of nodes; each client has a colour and a pattern, and a token such as \
@@ -202,16 +205,19 @@ fn list(out: &mut String, view: &View<'_>) {
             grouped(steps.left_out)
         );
     }
+    // A story without a history has no other times than the numbers of its steps.
+    let axis = if view.scene.events == 0 { Axis::Steps } else { view.case.axis };
     out.push_str("<ol>\n");
     for step in &steps.list {
         let like = step.like.map(|like| format!(" data-l=\"{like}\"")).unwrap_or_default();
         let class = if step.is_violation { " class=\"bad\"" } else { "" };
-        let text = escape(&cut(&step.text, 500));
+        // No line ends after the ellipsis that begins a number.
+        let text = escape(&cut(&step.text, 500)).replace('…', "…\u{2060}");
         let _ = writeln!(
             out,
             "<li data-t=\"{}\"{like}{class}><button><i>{}</i><b>{}</b> <span>{text}</span></button></li>",
             step.time,
-            escape(time(view.case.axis, step.time).trim_end_matches(" ms")),
+            escape(time(axis, step.time).trim_end_matches(" ms")),
             escape(&step.who)
         );
     }

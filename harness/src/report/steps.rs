@@ -1,6 +1,6 @@
 //! What happened, in sentences: one for what happens at once to one process.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::scene::{BeliefEnd, FenceChange, KeyEnd, Scene};
 use super::window::Window;
@@ -11,6 +11,8 @@ use crate::sim::clock::TrueTime;
 
 /// What happens within this time, in nanoseconds, happens at once for somebody who looks now and then.
 const ALIKE: TrueTime = 1_000_000;
+/// The order of what has no event of its own: after all that happens at the same time.
+const AT_THE_END: usize = usize::MAX - 1;
 /// So many events at most are about one message.
 const ALIKE_MAX: usize = 8;
 
@@ -47,19 +49,15 @@ impl Steps {
     pub(super) fn tell(case: &Case, scene: &Scene, window: &Window, most: usize) -> Self {
         let mut teller = Teller { case, fences: Fences::of(scene), steps: Vec::new() };
         match case.axis {
+            Axis::Time | Axis::Steps if scene.events == 0 => teller.tell_story(),
             Axis::Steps if !case.story.is_empty() => teller.tell_story(),
             Axis::Steps | Axis::Time => {
                 teller.tell_events(scene, window);
                 teller.tell_ends(scene, window);
             }
         }
+        teller.tell_violation(scene);
         let mut list = teller.steps;
-        if list.is_empty() {
-            list = (1..)
-                .zip(&case.story)
-                .map(|(number, text)| sentence(number * STEP, text))
-                .collect();
-        }
         list.sort_by_key(|step| (step.time, step.order));
         let left_out = list.len().saturating_sub(most);
         list.drain(..left_out);
@@ -69,11 +67,11 @@ impl Steps {
     fn link(mut list: Vec<Step>, left_out: usize) -> Self {
         let mut of_origin = HashMap::new();
         for (index, step) in list.iter().enumerate() {
-            for &origin in step.origins.iter().filter(|_| step.order != usize::MAX) {
+            for &origin in step.origins.iter().filter(|_| step.order != AT_THE_END) {
                 of_origin.entry(origin).or_insert(index);
             }
         }
-        for step in list.iter_mut().filter(|step| step.order == usize::MAX) {
+        for step in list.iter_mut().filter(|step| step.order == AT_THE_END) {
             step.like = step.origins.first().and_then(|origin| of_origin.get(origin).copied());
         }
         Self { list, left_out, of_origin }
@@ -250,8 +248,10 @@ impl Teller<'_> {
             return self.tell_node(scene, events, index, 1);
         }
         let range = index..index + count;
-        let nodes = events[range.clone()].iter().map(|event| event.process.to_string());
-        let nodes = words::list(&nodes.collect::<Vec<_>>());
+        let nodes: BTreeSet<Process> =
+            events[range.clone()].iter().map(|event| event.process).collect();
+        let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+        let nodes = words::list(&nodes);
         let on = if scene.accesses.len() > 1 { format!(" of r{resource}") } else { String::new() };
         let text = match owner {
             Some(owner) => format!("{nodes}: the key{on} is {owner}"),
@@ -408,6 +408,19 @@ impl Teller<'_> {
         known.map_or_else(|| format!("fault {number}"), |fault| fault.text.clone())
     }
 
+    /// The violation, if the history does not have it.
+    fn tell_violation(&mut self, scene: &Scene) {
+        let Some(violation) = &self.case.violation else { return };
+        if self.steps.iter().any(|step| step.is_violation) {
+            return;
+        }
+        let text = explain::told(self.case, scene, violation);
+        // Nothing is told after it.
+        let last = self.steps.iter().map(|step| step.time).max().unwrap_or(0);
+        let step = sentence(violation.time.max(last), &text);
+        self.steps.push(Step { is_violation: true, order: usize::MAX, ..step });
+    }
+
     /// What ends by itself, without an event.
     fn tell_ends(&mut self, scene: &Scene, window: &Window) {
         let end = scene.end;
@@ -431,7 +444,7 @@ impl Teller<'_> {
         }
         for (time, who, text, origin) in ends {
             let origins = vec![origin];
-            self.steps.push(Step { who, origins, order: usize::MAX, ..sentence(time, &text) });
+            self.steps.push(Step { who, origins, order: AT_THE_END, ..sentence(time, &text) });
         }
     }
 }

@@ -54,6 +54,8 @@
       thing.w = +element.dataset.w;
       thing.full = element.textContent;
       thing.isCut = element.classList.contains("fl");
+      // A fault's text has more room than its bar, but does not outlast it.
+      thing.bar = thing.isCut ? element.previousElementSibling?.thing?.w ?? 0 : thing.w;
       labels.push(thing);
       continue;
     }
@@ -74,7 +76,7 @@
     if (kind === "rect" && element.classList.contains("k") && !element.classList.contains("b")) {
       // A key's label is in its tooltip.
       const token = /c\d+\.\d+\/\d+/.exec(thing.tip)?.[0];
-      if (token) keyLabels.push([element, { kind: "text", x: thing.x, w: thing.w, full: token }]);
+      if (token) keyLabels.push([element, { kind: "text", x: thing.x, w: thing.w, bar: thing.w, full: token }]);
     }
     thing.step = element.dataset.s;
     if (thing.step !== undefined) {
@@ -133,8 +135,8 @@
     plot.setAttribute("transform", `translate(${round(shift)} 0)`);
     svg.classList.toggle("dense", arrows / (whole * zoom) > 0.25);
     // A label stays in sight as long as its bar does.
-    for (const { element, x, w, full, isCut } of labels) {
-      const begin = Math.max(x * zoom, -shift), end = (x + w) * zoom;
+    for (const { element, x, w, bar, full, isCut } of labels) {
+      const begin = Math.max(x * zoom, Math.min(-shift, (x + bar) * zoom)), end = (x + w) * zoom;
       const letters = Math.floor((end - begin - 8) / LETTER);
       const fits = letters >= full.length || (isCut && letters >= LETTERS_MIN);
       element.style.display = fits ? "" : "none";

@@ -44,7 +44,7 @@ fn browser(tries: &[(&str, Case)]) {
     command.arg(SCRIPT).arg(chromium()).arg(modules);
     for (number, (check, case)) in tries.iter().enumerate() {
         let page = folder(&format!("browser_{check}_{number}")).join("timeline.html");
-        fs::write(&page, timeline_html(case)).unwrap();
+        fs::write(&page, timeline_html(case)).expect("it can be written");
         command.arg(check).arg(&page);
     }
     let output = command

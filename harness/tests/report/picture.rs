@@ -2,10 +2,12 @@
 //!
 //! `REWRITE=1 cargo test -p redlatch-harness --test report` writes the files in `pictures/` anew.
 
+use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 
 use quick_xml::Reader;
+use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::Event;
 use redlatch_harness::check::{Invariant, Violation};
 use redlatch_harness::history::What;
@@ -15,35 +17,35 @@ use crate::stories::{C0, MS, Story, everything, shape, unbacked, untimed};
 
 /// All texts of some XML, each with the class of its element; tooltips follow what they are about.
 pub(crate) fn texts(xml: &str) -> Vec<String> {
+    read(xml).unwrap_or_else(|error| panic!("{error}:\n{xml}"))
+}
+
+fn read(xml: &str) -> Result<Vec<String>, Box<dyn Error>> {
     let mut reader = Reader::from_str(xml);
     let mut texts = Vec::new();
     let mut classes: Vec<String> = Vec::new();
     let mut text = String::new();
     loop {
-        let class = |element: &quick_xml::events::BytesStart<'_>| {
-            let class = element.try_get_attribute("class").unwrap();
-            class.map_or_else(String::new, |class| String::from_utf8(class.value.to_vec()).unwrap())
-        };
-        match reader.read_event().unwrap_or_else(|error| panic!("{error}:\n{xml}")) {
+        match reader.read_event()? {
             Event::Start(element) => {
                 flush(&mut texts, &classes, &mut text);
-                let name = String::from_utf8(element.name().as_ref().to_vec()).unwrap();
-                let class = class(&element);
-                classes.push(if name == "style" { "style".to_owned() } else { class });
+                let class = element.try_get_attribute("class")?;
+                let class = class.map_or_else(Vec::new, |class| class.value.to_vec());
+                let is_style = element.name().as_ref() == b"style";
+                classes.push(if is_style { STYLE.to_owned() } else { String::from_utf8(class)? });
             }
             Event::End(_) => {
                 flush(&mut texts, &classes, &mut text);
                 classes.pop();
             }
-            Event::Text(part) => text.push_str(&part.decode().unwrap()),
-            Event::GeneralRef(reference) => {
-                let name = reference.decode().unwrap();
-                let character = match reference.resolve_char_ref().unwrap() {
-                    Some(character) => character.to_string(),
-                    None => quick_xml::escape::resolve_predefined_entity(&name).unwrap().to_owned(),
-                };
-                text.push_str(&character);
-            }
+            Event::Text(part) => text.push_str(&part.decode()?),
+            Event::GeneralRef(reference) => match reference.resolve_char_ref()? {
+                Some(character) => text.push(character),
+                None => {
+                    let known = resolve_predefined_entity(&reference.decode()?);
+                    text.push_str(known.ok_or("an entity that XML does not have")?);
+                }
+            },
             Event::Eof => break,
             Event::Empty(_)
             | Event::CData(_)
@@ -54,13 +56,16 @@ pub(crate) fn texts(xml: &str) -> Vec<String> {
         }
     }
     assert!(classes.is_empty(), "everything is closed");
-    texts
+    Ok(texts)
 }
+
+/// Stands for the class of what is no text for people.
+const STYLE: &str = "style";
 
 fn flush(texts: &mut Vec<String>, classes: &[String], text: &mut String) {
     let said = text.split_whitespace().collect::<Vec<_>>().join(" ");
     text.clear();
-    if said.is_empty() || classes.last().is_some_and(|class| class == "style") {
+    if said.is_empty() || classes.last().is_some_and(|class| class == STYLE) {
         return;
     }
     let class = classes.iter().rev().find(|class| !class.is_empty());
@@ -85,7 +90,7 @@ fn is_told(name: &str, case: &Case) {
     let steps = steps(&timeline_html(case)).join("\n");
     let now = format!("{svg}\n\nstep by step\n\n{steps}\n");
     if std::env::var_os("REWRITE").is_some() {
-        fs::write(&path, now).unwrap();
+        fs::write(&path, now).expect("it can be written");
         return;
     }
     let before =
