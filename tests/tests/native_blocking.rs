@@ -31,10 +31,20 @@ fn is_free(cluster: &Cluster, resource: &str) -> bool {
     cluster.owner_of(resource).iter().all(|owner| *owner == Owner::Nobody)
 }
 
-fn wait_until_free(cluster: &Cluster, resource: &str) {
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-    let free = eventually("every node is free", async || is_free(cluster, resource));
-    runtime.expect("a runtime for the test's own wait").block_on(free);
+    let runtime = runtime.expect("a runtime for the test's own wait");
+    runtime.block_on(eventually(what, async || condition()));
+}
+
+fn wait_until_free(cluster: &Cluster, resource: &str) {
+    wait_until("every node is free", || is_free(cluster, resource));
+}
+
+/// A grant needs a majority only, and what the others were sent may still be on its way.
+fn wait_until_taken(cluster: &Cluster, resource: &str) {
+    let is_taken = || cluster.owner_of(resource).iter().all(|owner| *owner != Owner::Nobody);
+    wait_until("every node is taken", is_taken);
 }
 
 #[test]
@@ -158,6 +168,7 @@ fn a_lease_is_handed_over() {
     let (giver, taker) = (client(&cluster), client(&cluster));
     let guard = giver.acquire("job", options()).expect("a free lock");
     let fence = guard.fence();
+    wait_until_taken(&cluster, "job");
     let parts = guard.into_parts().expect("a lease");
     drop(giver);
     let guard = taker.adopt(&parts, &options()).expect("a lease");

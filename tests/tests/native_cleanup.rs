@@ -433,6 +433,24 @@ async fn drop_when<T>(future: impl Future<Output = T>, moment: impl Future<Outpu
     .await;
 }
 
+/// A lease that only a bare majority had would not outlive one node more.
+#[tokio::test]
+async fn a_node_that_is_slow_at_a_handover_gets_the_lock_all_the_same() {
+    let nodes = Nodes::start(3);
+    nodes.proxies[2].connections(Connections::Hang);
+    let redlatch = Redlatch::new(nodes.proxies.iter().map(FaultProxy::url)).expect("a client");
+    let resource = unique_resource("handover");
+    let guard = ends(redlatch.try_acquire(&resource, endless())).await.expect("two nodes");
+    let parts = ends(guard.into_parts()).await.expect("it is held");
+    assert_eq!(nodes.servers[2].owner_of(&resource), Owner::Nobody);
+    nodes.heal();
+    nodes.taken(&resource).await;
+    nodes.servers[0].kill();
+    let adopted = redlatch.adopt(&parts, &endless()).expect("it is held");
+    ends(adopted.extend()).await.expect("two nodes");
+    ends(adopted.release()).await.expect("two nodes");
+}
+
 #[tokio::test]
 async fn a_dropped_guard_releases() {
     let nodes = Nodes::start(3);

@@ -127,7 +127,7 @@ struct Loop {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Ours,
-    /// The lease was handed over: not another byte about its token.
+    /// The lease was handed over: nothing is begun any more.
     Detached,
 }
 
@@ -191,6 +191,10 @@ async fn carry_on(driver: Driver) {
 impl Loop {
     /// One round of the loop; `false` when there is nothing more to do.
     async fn step(&mut self) -> bool {
+        if self.stage == Stage::Detached {
+            self.carry_out().await;
+            return false;
+        }
         self.send_commands();
         self.tell_events();
         self.show_lease();
@@ -207,6 +211,17 @@ impl Loop {
             Ok(()) = self.driver.woken.changed() => self.handle_timeout(),
         }
         true
+    }
+
+    /// The lease is somebody else's. Nodes that are slow still get what they were sent: a lease that only
+    /// a bare majority has would not outlive one node more.
+    async fn carry_out(&mut self) {
+        let deadline = clock::sleep_until(Some(self.deadline));
+        let answers = async { while self.in_flight.next().await.is_some() {} };
+        tokio::select! {
+            () = answers => {}
+            () = deadline => {}
+        }
     }
 
     fn send_commands(&mut self) {
@@ -418,9 +433,6 @@ impl Loop {
 
     /// Nothing is left to be done, or to be waited for.
     fn is_over(&mut self) -> bool {
-        if self.stage == Stage::Detached {
-            return true;
-        }
         if self.driver.requests.is_some() {
             return false;
         }

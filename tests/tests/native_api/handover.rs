@@ -5,8 +5,10 @@ use std::time::SystemTime;
 
 use redlatch::{AdoptError, LeaseParts, Loss};
 
-async fn parts_of(redlatch: &Redlatch, resource: &str) -> LeaseParts {
+/// The lease of a lock that every node has.
+async fn parts_of(cluster: &Cluster, redlatch: &Redlatch, resource: &str) -> LeaseParts {
     let guard = redlatch.acquire(resource, options()).await.expect("a free lock");
+    eventually_taken(cluster, resource).await;
     guard.into_parts().await.expect("a lease")
 }
 
@@ -59,7 +61,7 @@ async fn a_lease_is_handed_over_and_held_on() {
 async fn an_adopted_lease_is_a_guard_like_any_other() {
     let cluster = Cluster::start(3);
     let redlatch = client(&cluster);
-    let parts = parts_of(&redlatch, "job").await;
+    let parts = parts_of(&cluster, &redlatch, "job").await;
     let error = redlatch.try_acquire("job", options()).await.expect_err("it is held");
     assert!(matches!(error, AcquireError::Contended { .. }), "{error:?}");
     let again = redlatch.adopt(&parts, &options()).expect("a lease").into_parts().await;
@@ -77,7 +79,7 @@ async fn an_adopted_lease_is_a_guard_like_any_other() {
 async fn an_adopted_lease_renews_itself_if_asked() {
     let cluster = Cluster::start(3);
     let redlatch = client(&cluster);
-    let parts = parts_of(&redlatch, "job").await;
+    let parts = parts_of(&cluster, &redlatch, "job").await;
     let brief = options().renew_up_to(Duration::from_millis(300));
     let guard = redlatch.adopt(&parts, &brief).expect("a lease");
     let lost = tokio::time::timeout(PATIENCE, guard.lost()).await.expect("news in time");
@@ -89,7 +91,7 @@ async fn an_adopted_lease_renews_itself_if_asked() {
 async fn a_lease_that_has_ended_cannot_be_adopted() {
     let cluster = Cluster::start(3);
     let redlatch = client(&cluster);
-    let parts = parts_of(&redlatch, "job").await;
+    let parts = parts_of(&cluster, &redlatch, "job").await;
     let token = holder(&cluster, "job");
     let ended = LeaseParts { valid_until: SystemTime::now(), ..parts.clone() };
     let long_ago = LeaseParts { valid_until: SystemTime::UNIX_EPOCH, ..parts.clone() };
@@ -107,7 +109,7 @@ async fn a_lease_that_has_ended_cannot_be_adopted() {
 async fn a_lease_from_the_future_is_good_for_its_ttl_at_most() {
     let cluster = Cluster::start(1);
     let redlatch = client(&cluster);
-    let parts = parts_of(&redlatch, "job").await;
+    let parts = parts_of(&cluster, &redlatch, "job").await;
     let future = LeaseParts { valid_until: SystemTime::now() + 10 * FOREVER, ..parts };
     let guard = redlatch.adopt(&future, &options()).expect("a lease");
     assert!(guard.remaining() < FOREVER);
@@ -117,7 +119,7 @@ async fn a_lease_from_the_future_is_good_for_its_ttl_at_most() {
 async fn parts_are_released_without_adopting_them() {
     let cluster = Cluster::start(3);
     let (giver, taker) = (client(&cluster), client(&cluster));
-    let parts = parts_of(&giver, "job").await;
+    let parts = parts_of(&cluster, &giver, "job").await;
     taker.release(&parts).await.expect("a release");
     eventually_free(&cluster, "job").await;
     // Somebody else's lock is not touched by a second one.
@@ -133,7 +135,7 @@ async fn parts_are_released_without_adopting_them() {
 async fn parts_of_a_lease_that_has_ended_are_released_as_well() {
     let cluster = Cluster::start(3);
     let redlatch = client(&cluster);
-    let parts = parts_of(&redlatch, "job").await;
+    let parts = parts_of(&cluster, &redlatch, "job").await;
     let ended = LeaseParts { valid_until: SystemTime::now(), ..parts };
     let error = redlatch.release(&ended).await.expect_err("it has ended");
     assert_eq!(error, AdoptError::Lost(Loss::Expired));
@@ -144,7 +146,7 @@ async fn parts_of_a_lease_that_has_ended_are_released_as_well() {
 async fn parts_that_no_lock_can_have_are_refused() {
     let cluster = Cluster::start(1);
     let redlatch = client(&cluster);
-    let parts = parts_of(&redlatch, "job").await;
+    let parts = parts_of(&cluster, &redlatch, "job").await;
     for wrong in [
         LeaseParts { ttl: Duration::ZERO, ..parts.clone() },
         LeaseParts { resources: "".into(), ..parts.clone() },
@@ -174,6 +176,7 @@ async fn several_resources_and_a_lock_without_a_fence_are_handed_over() {
     let redlatch = client(&cluster);
     let unfenced = options().without_fence();
     let guard = redlatch.acquire(["{a}1", "{a}2"], unfenced.clone()).await.expect("free locks");
+    eventually_taken(&cluster, "{a}2").await;
     let parts = guard.into_parts().await.expect("a lease");
     assert_eq!(parts.fence, None);
     let guard = redlatch.adopt(&parts, &unfenced).expect("a lease");

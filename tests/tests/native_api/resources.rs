@@ -141,6 +141,7 @@ async fn a_prefix_may_give_all_names_one_hash_tag() {
     let redlatch = builder(&cluster).key_prefix("{app}:").build().expect("a client");
     let guard = redlatch.acquire(["stock", "invoice"], options()).await.expect("free locks");
     assert!(holder(&cluster, "{app}:invoice").is_some());
+    eventually_taken(&cluster, "{app}:invoice").await;
     let parts = guard.into_parts().await.expect("a lease");
     assert_eq!(parts.resources.to_string(), "stock, invoice");
     redlatch.release(&parts).await.expect("a release");
