@@ -42,13 +42,28 @@ pub(crate) fn program<S: AsRef<OsStr>>(
 
 /// A program without settings, and with pipes.
 pub(crate) fn bare(program: &str) -> Command {
-    let mut command = Command::new(program);
+    let mut command = heeding_signals(program);
     for name in ["REDLATCH_NODES", "REDLATCH_CONFIG", "REDLATCH_RESOURCE", "REDLATCH_FENCE"] {
         command.env_remove(name);
     }
     // No configuration file of the tester's either.
     command.env("XDG_CONFIG_HOME", "/nonexistent").env("HOME", "/nonexistent");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A program that ignores no signal, although the tests may have been started to do so, as by nohup or
+/// in a script's background.
+fn heeding_signals(program: &str) -> Command {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    let tested = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
+    if tested.iter().all(|signal| mask & (1 << (signal.as_raw() - 1)) == 0) {
+        return Command::new(program);
+    }
+    let mut command = Command::new("env");
+    command.arg("--default-signal").arg(program);
     command
 }
 
