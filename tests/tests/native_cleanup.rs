@@ -404,8 +404,10 @@ async fn an_acquire_dropped_at_every_stage_leaves_no_key() {
     // A granted guard inside the future, which nobody polls any more.
     let granted = unique_resource("granted");
     {
+        let rules = nodes.inject(|| runs(ACQUIRE), Fault::HoldRequest);
         let mut acquire = pin!(redlatch.acquire(&granted, &options));
         assert!(begin(acquire.as_mut()).await.is_pending());
+        rules.iter().for_each(Rule::release);
         nodes.taken(&granted).await;
     }
 
