@@ -62,7 +62,7 @@ impl Rig<'_> {
     fn round(&mut self, now: Instant) {
         while let Some(command) = self.lock.poll_command() {
             let args = self.wire.encode(&command.op, Form::Sha1, &mut self.buffer);
-            black_box(args.expect("the buffer is large enough").as_slice());
+            black_box(args.as_ref().expect("the buffer is large enough").as_slice());
             self.sent.push(command);
         }
         for Command { id, op, .. } in self.sent.drain(..) {

@@ -30,6 +30,8 @@ pub struct Args<'a> {
 }
 
 impl<'a> Args<'a> {
+    pub(super) const EMPTY: Self = Self { parts: [b""; ARGS_MAX], len: 0 };
+
     /// The name and the arguments.
     #[must_use]
     pub fn as_slice(&self) -> &[&'a [u8]] {
@@ -38,20 +40,28 @@ impl<'a> Args<'a> {
 }
 
 /// Puts [`Args`] together.
-pub(super) struct Writer<'a> {
-    args: Args<'a>,
+pub(super) struct Writer<'w, 'a> {
+    args: &'w mut Args<'a>,
     free: &'a mut [u8],
 }
 
-impl<'a> Writer<'a> {
-    pub(super) fn new(buffer: &'a mut [u8]) -> Self {
-        Self { args: Args { parts: [b""; ARGS_MAX], len: 0 }, free: buffer }
+/// Puts [`Args`] together in the place from which they are returned: they are so large that every move
+/// of them shows in the time of a whole cycle.
+#[inline]
+pub(super) fn write<'a>(
+    buffer: &'a mut [u8],
+    parts: impl FnOnce(&mut Writer<'_, 'a>) -> Result<(), WireError>,
+) -> Result<Args<'a>, WireError> {
+    let mut written = Ok(Args::EMPTY);
+    if let Ok(args) = &mut written
+        && let Err(error) = parts(&mut Writer { args, free: buffer })
+    {
+        written = Err(error);
     }
+    written
+}
 
-    pub(super) fn finish(self) -> Args<'a> {
-        self.args
-    }
-
+impl<'a> Writer<'_, 'a> {
     pub(super) fn script(
         &mut self,
         script: &Script,
@@ -84,19 +94,16 @@ impl<'a> Writer<'a> {
             self.push(core::slice::from_ref(digit));
             return Ok(());
         }
-        let mut digits = [0; 20];
-        let mut start = digits.len();
+        let part = self.take(number.ilog10() as usize + 1)?;
+        let mut start = part.len();
         while number >= 10 {
             start -= 2;
-            digits[start..start + 2].copy_from_slice(&PAIRS[(number % 100) as usize]);
+            part[start..start + 2].copy_from_slice(&PAIRS[(number % 100) as usize]);
             number /= 100;
         }
         if number > 0 {
-            start -= 1;
-            digits[start] = DIGITS[number as usize];
+            part[0] = DIGITS[number as usize];
         }
-        let part = self.take(digits.len() - start)?;
-        part.copy_from_slice(&digits[start..]);
         self.push(part);
         Ok(())
     }

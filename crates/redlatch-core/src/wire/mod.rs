@@ -189,15 +189,13 @@ impl<'a> Wire<'a> {
     where
         'a: 'b,
     {
-        let mut w = Writer::new(buffer);
-        match self.dialect {
+        args::write(buffer, |w| match self.dialect {
             Dialect::Scripts { restart_guard, fence_retention } => {
                 let retention = u64::try_from(fence_retention.as_millis()).unwrap_or(u64::MAX);
-                self.encode_script(op, form, restart_guard, retention, &mut w)?;
+                self.encode_script(op, form, restart_guard, retention, w)
             }
-            Dialect::Plain { compare } => self.encode_plain(op, form, compare, &mut w)?,
-        }
-        Ok(w.finish())
+            Dialect::Plain { compare } => self.encode_plain(op, form, compare, w),
+        })
     }
 
     fn encode_script<'b>(
@@ -206,7 +204,7 @@ impl<'a> Wire<'a> {
         form: Form,
         restart_guard: Option<Ttl>,
         retention_ms: u64,
-        w: &mut Writer<'b>,
+        w: &mut Writer<'_, 'b>,
     ) -> Result<(), WireError>
     where
         'a: 'b,
@@ -266,7 +264,7 @@ impl<'a> Wire<'a> {
         op: &Op,
         form: Form,
         compare: Compare,
-        w: &mut Writer<'b>,
+        w: &mut Writer<'_, 'b>,
     ) -> Result<(), WireError>
     where
         'a: 'b,
@@ -347,18 +345,18 @@ impl<'a> Wire<'a> {
         'a: 'b,
     {
         let names = self.keys.names();
-        let mut w = Writer::new(buffer);
-        if matches!(self.dialect, Dialect::Plain { .. }) {
-            w.all(&[b"PTTL", names[0]]);
-            return Ok(w.finish());
-        }
-        // Names that can have no fence can still be locked without one.
-        let fence_keys = if self.keys.check_fence_keys().is_ok() { names } else { &[] };
-        w.script(&INSPECT, form, names.len() + fence_keys.len())?;
-        w.all(names);
-        w.fence_keys(fence_keys)?;
-        w.number(names.len() as u64)?;
-        Ok(w.finish())
+        args::write(buffer, |w| {
+            if matches!(self.dialect, Dialect::Plain { .. }) {
+                w.all(&[b"PTTL", names[0]]);
+                return Ok(());
+            }
+            // Names that can have no fence can still be locked without one.
+            let fence_keys = if self.keys.check_fence_keys().is_ok() { names } else { &[] };
+            w.script(&INSPECT, form, names.len() + fence_keys.len())?;
+            w.all(names);
+            w.fence_keys(fence_keys)?;
+            w.number(names.len() as u64)
+        })
     }
 
     /// What a node told of the lock; `None` if it is no answer to [`Wire::encode_inspect`].
@@ -393,10 +391,11 @@ impl<'a> Wire<'a> {
 /// # Errors
 /// [`WireError::BufferTooSmall`] if `buffer` has less than 20 bytes and the command needs them.
 pub fn encode_declare_fresh(form: Form, buffer: &mut [u8]) -> Result<Args<'_>, WireError> {
-    let mut w = Writer::new(buffer);
-    w.script(&DECLARE_FRESH, form, 1)?;
-    w.all(&[MARKER]);
-    Ok(w.finish())
+    args::write(buffer, |w| {
+        w.script(&DECLARE_FRESH, form, 1)?;
+        w.all(&[MARKER]);
+        Ok(())
+    })
 }
 
 /// `SET` answers OK or nothing, `DELEX` and `DELIFEQ` how many keys they deleted.

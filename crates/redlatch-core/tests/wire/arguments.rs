@@ -282,6 +282,20 @@ fn buffer_len_is_enough_for_the_largest_command() {
     }
 }
 
+/// Of every length, at both of its ends.
+#[test]
+fn numbers_are_written_in_decimal() {
+    let powers = (0..20).map(|exponent| 10_u64.pow(exponent));
+    let numbers = powers.flat_map(|power| [power - 1, power, power + 1, power / 2 * 3]);
+    for number in numbers.chain([u64::MAX]) {
+        let fence_retention = std::time::Duration::from_millis(number);
+        let wire = wire(&[b"report"], Dialect::Scripts { restart_guard: None, fence_retention });
+        let mut buffer = vec![0; wire.buffer_len()];
+        let args = wire.encode(&seal(), Form::Sha1, &mut buffer).unwrap();
+        assert_eq!(args.as_slice().last(), Some(&number.to_string().as_bytes()));
+    }
+}
+
 /// R3: forty digits, the nonce first, so that text order is the order of attempts.
 #[test]
 fn a_token_survives_the_wire() {
