@@ -161,8 +161,11 @@ fn files() -> Vec<(PathBuf, String)> {
             let entry = entry.expect("an entry");
             let (path, name) = (entry.path(), entry.file_name());
             let kind = entry.file_type().expect("its type");
-            let is_made = ["target", "node_modules", ".git"].iter().any(|made| name == *made);
-            if kind.is_dir() && !is_made {
+            // In a worktree of git, `.git` is a file.
+            if ["target", "node_modules", ".git"].iter().any(|made| name == *made) {
+                continue;
+            }
+            if kind.is_dir() {
                 folders.push(path);
             } else if kind.is_file()
                 && let Ok(text) = fs::read_to_string(&path)
