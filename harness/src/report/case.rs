@@ -71,8 +71,7 @@ pub enum Axis {
     Steps,
 }
 
-/// How far one step is from the next in the history of an [`Axis::Steps`].
-pub const STEP: TrueTime = 1_000_000;
+pub use crate::model::STEP;
 
 /// How many of everything, and what befell them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -23,6 +23,9 @@ const LOSS_LATE_MAX: Duration = Duration::from_secs(1);
 /// How early: timers round.
 const LOSS_EARLY_MAX: Duration = Duration::from_millis(5);
 
+/// A key that lives for so much longer than it did was extended; clocks move it by less.
+const EXTENDED_MIN: Duration = Duration::from_millis(50);
+
 /// When a loss was told.
 #[derive(Clone, Copy)]
 pub(super) struct Loss {
@@ -54,6 +57,8 @@ struct Ledger {
     written: u64,
     /// The key on each node, as it was seen last.
     seen: Vec<Seen>,
+    /// Until when each key lived, as it was noted last.
+    noted: Vec<Duration>,
 }
 
 /// Numbers for the summary.
@@ -277,16 +282,20 @@ impl Referee {
         self.violation(Invariant::Witness, text);
     }
 
-    /// Notes which keys have changed since the last look.
+    /// Notes which keys have changed since the last look: another owner, or more time.
     fn note_keys(&self, seen: Vec<Vec<Seen>>) {
         let mut ledgers = lock(&self.ledgers);
         let now = self.record.elapsed();
         for (resource, (ledger, seen)) in ledgers.iter_mut().zip(seen).enumerate() {
             for (node, here) in seen.iter().enumerate() {
                 let (old, new) = (ledger.seen.get(node).and_then(Seen::token), here.token());
-                if old != new {
-                    let until = now + here.remaining();
+                let until = now + here.remaining();
+                let is_extended =
+                    ledger.noted.get(node).is_some_and(|noted| *noted + EXTENDED_MIN < until);
+                if old != new || new.is_some() && is_extended {
                     self.record.note(What::Key { node, resource, token: new.cloned(), until });
+                    ledger.noted.resize(seen.len(), Duration::ZERO);
+                    ledger.noted[node] = until;
                 }
             }
             ledger.seen = seen;
