@@ -6,7 +6,6 @@ use crate::check::Violation;
 use crate::history::{History, Process};
 use crate::plan::{self, FaultKind, Plan, Who};
 use crate::sim::Counterexample;
-use crate::sim::clock::TrueTime;
 
 /// One run of one scenario: what was run, what happened, and what is wrong, if anything is.
 #[derive(Clone, Debug, Default)]
