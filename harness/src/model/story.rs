@@ -10,7 +10,7 @@ use super::explore::Breach;
 use super::local::{Act, Message, Told, client_of};
 use super::space::{Client, How, Memo, Move, Space, State, Step};
 use crate::check::Invariant;
-use crate::history::History;
+use crate::history::{History, TokenName};
 use crate::system::{Machine, NodeCell};
 
 /// The shortest way to break an invariant.
@@ -295,7 +295,7 @@ fn carry_words<M: Machine, C: NodeCell>(
 fn name(token: &Token) -> String {
     match client_of(token) {
         u8::MAX => "somebody else".to_owned(),
-        client => format!("c{client}#{}", token.attempt()),
+        _ => TokenName::of(token).to_string(),
     }
 }
 

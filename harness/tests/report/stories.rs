@@ -223,9 +223,9 @@ pub(crate) fn untimed() -> Case {
         }),
         story: [
             "c0 asks for the lock",
-            "n0 carries out acquire of c0#1: yes (1)",
+            "n0 carries out acquire of c0.1/1: yes (1)",
             "c0 hears yes (1) of n0; is granted the lock",
-            "n0: the key of c0#1 expires",
+            "n0: the key of c0.1/1 expires",
         ]
         .map(str::to_owned)
         .to_vec(),
