@@ -34,6 +34,12 @@ doubt ARGS:
 [group('test')]
 nightly: (doubt "sim --seeds 1000000") (doubt "model --nightly") (doubt "mutants")
 
+# Changes the source of the core line by line and looks which changes no test notices: an hour or two.
+# What survives is explained in docs/mutants-survivors.md.
+[group('test')]
+mutate *ARGS:
+    scripts/mutate.sh {{ ARGS }}
+
 # Format, lints, documentation, dependencies, the bare target; no test is run
 [group('check')]
 check: fmt-check clippy alone doc-check unused bare
@@ -91,6 +97,11 @@ doc *ARGS:
 [group('measure')]
 bench *ARGS:
     cargo bench --workspace --benches {{ ARGS }}
+
+# Events a second of the simulator, transitions a second of the model
+[group('measure')]
+bench-harness *ARGS:
+    cargo bench -p redlatch-harness --benches {{ ARGS }}
 
 # Nanoseconds per cycle and per reply of the protocol core
 [group('measure')]

@@ -7,6 +7,7 @@ cd "$root" || exit 1
 # Our own tools stay below target/, so that `cargo clean` takes them along and nothing of the user's is touched.
 tools="$root/target/tools"
 machete_version=0.9.2
+mutants_version=27.1.0
 
 # A 32-bit target without an operating system: no std exists for it.
 bare_target=thumbv7em-none-eabi

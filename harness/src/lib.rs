@@ -1,4 +1,15 @@
-//! The harness that doubts: a simulator, an exhaustive model, and embedded nodes.
+//! The harness that doubts Redlock clients: a simulator, an exhaustive model, and embedded nodes.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`sim`] | a lock under test in a hostile world, in virtual time; one seed, one history |
+//! | [`model`] | every interleaving of small worlds |
+//! | [`mutants`] | planted bugs, each of which has to be found |
+//! | `embedded` | nodes that speak RESP over TCP, to test one's own code without Redis (feature `embedded`) |
+//! | `redis` | what those nodes run: Redis by the byte, compared with real servers (feature `embedded`) |
+//! | [`plan`], [`history`], [`check`], [`report`] | the words that all tiers share: faults, events, invariants, artefacts |
+//!
+//! The command `redlatch-harness` (feature `cli`) runs them all.
 
 pub mod check;
 #[cfg(feature = "embedded")]
@@ -13,3 +24,8 @@ pub mod redis;
 pub mod report;
 pub mod sim;
 pub mod system;
+
+/// The examples of the guide are examples of this crate.
+#[cfg(all(doctest, feature = "embedded"))]
+#[doc = include_str!("../../docs/harness.md")]
+struct Guide;
