@@ -1,0 +1,64 @@
+//! What the nodes said to one question, for people who read errors.
+
+use alloc::vec::Vec;
+
+use redlatch_core::{Command, NodeId, Op, Token};
+
+/// The last thing that each node said to the latest question of one kind.
+#[derive(Debug)]
+pub(crate) struct Poll<T> {
+    question: Option<(Op, u32)>,
+    said: Vec<Option<T>>,
+}
+
+impl<T> Poll<T> {
+    pub(crate) fn new(nodes: usize) -> Self {
+        Self { question: None, said: (0..nodes).map(|_| None).collect() }
+    }
+
+    /// A command was handed out: if it asks something new, nobody has said anything to it yet.
+    pub(crate) fn ask(&mut self, command: &Command) {
+        if !self.is_about(command) {
+            self.question = Some((command.op, command.id.round()));
+            self.said.fill_with(|| None);
+        }
+    }
+
+    /// Notes what the node of `command` said, unless something else is asked by now.
+    pub(crate) fn note(&mut self, command: &Command, said: T) {
+        if self.is_about(command)
+            && let Some(place) = self.said.get_mut(command.id.node().index())
+        {
+            *place = Some(said);
+        }
+    }
+
+    pub(crate) fn said(&self, node: NodeId) -> Option<&T> {
+        self.said.get(node.index())?.as_ref()
+    }
+
+    fn is_about(&self, command: &Command) -> bool {
+        self.question.is_some_and(|(question, round)| match command.op {
+            // A lease is extended many times.
+            Op::Extend { .. } => {
+                same_question(&question, &command.op) && round == command.id.round()
+            }
+            Op::Acquire { .. } | Op::Seal { .. } | Op::Release { .. } => {
+                same_question(&question, &command.op)
+            }
+        })
+    }
+}
+
+/// Whether two commands belong to one question: what the nodes say to it makes one table of votes.
+fn same_question(one: &Op, other: &Op) -> bool {
+    fn parts(op: &Op) -> (u8, Token) {
+        match *op {
+            // A seal continues the acquire that it belongs to.
+            Op::Acquire { token, .. } | Op::Seal { token, .. } => (0, token),
+            Op::Extend { token, .. } => (1, token),
+            Op::Release { token } => (2, token),
+        }
+    }
+    parts(one) == parts(other)
+}
