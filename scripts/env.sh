@@ -12,6 +12,9 @@ mutants_version=27.1.0
 # A 32-bit target without an operating system: no std exists for it.
 bare_target=thumbv7em-none-eabi
 
+# What runs in JavaScript engines.
+wasm_target=wasm32-unknown-unknown
+
 # Debian 12 packages a second, current toolchain with the library's source, for where rustup cannot download.
 debian_cargo=/usr/bin/cargo
 debian_rustc=/usr/bin/rustc
@@ -29,10 +32,15 @@ is_recent() {
     [ -n "$version" ] && [ "$(printf '%s\n%s\n' "$(msrv)" "$version" | sort -V | head -n1)" = "$(msrv)" ]
 }
 
-has_bare_target() {
+has_target() { # has_target TARGET: is there a built library for it?
     local libdir
-    libdir=$(rustc --print target-libdir --target "$bare_target" 2>/dev/null) && [ -d "$libdir" ]
+    libdir=$(rustc --print target-libdir --target "$1" 2>/dev/null) && [ -d "$libdir" ]
 }
+has_bare_target() { has_target "$bare_target"; }
+has_wasm_target() { has_target "$wasm_target"; }
+
+# The linker for wasm that comes with every toolchain of rustup; Debian's brings none.
+rust_lld() { echo "$(rustc --print sysroot)/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin/rust-lld"; }
 
 has_debian_source() {
     [ -x "$debian_cargo" ] && is_recent "$debian_rustc" &&

@@ -1,6 +1,5 @@
 //! What several looks at a lock amount to.
 
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use redlatch_core::Quorum;
@@ -26,15 +25,19 @@ pub(crate) fn state<'a>(
     if sightings.clone().filter(|sighting| sighting.holder.is_none()).count() >= majority {
         return State::Free;
     }
-    for holder in sightings.clone().filter_map(|sighting| sighting.holder) {
-        let same = sightings.clone().filter(|sighting| sighting.holder == Some(holder));
-        let mut remaining: Vec<_> =
-            same.map(|sighting| sighting.remaining.unwrap_or(Duration::MAX)).collect();
-        if remaining.len() >= majority {
-            remaining.sort_unstable();
-            let remaining = remaining[remaining.len() - majority];
-            return State::Held { remaining: (remaining < Duration::MAX).then_some(remaining) };
-        }
+    // Of each, whether a majority has the same holder for at least as long.
+    let held = |one: &&Sighting| {
+        let others = sightings.clone().filter(|other| other.holder == one.holder);
+        others.filter(|other| left(other) >= left(one)).count() >= majority
+    };
+    let remaining = sightings.clone().filter(|one| one.holder.is_some()).filter(held).map(left);
+    match remaining.max() {
+        None => State::Undecided,
+        Some(Duration::MAX) => State::Held { remaining: None },
+        remaining => State::Held { remaining },
     }
-    State::Undecided
+}
+
+fn left(sighting: &Sighting) -> Duration {
+    sighting.remaining.unwrap_or(Duration::MAX)
 }

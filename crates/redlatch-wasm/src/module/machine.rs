@@ -3,15 +3,20 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use redlatch_core::wire::{self, Answer, Form};
+use redlatch_core::wire::{self, Answer, Form, Sighting};
 use redlatch_core::{
     Command, Event, Fence, Instant, Lease, Lock, NodeId, NodeSet, Proposal, Released, Reply, Token,
 };
 use wasm_bindgen::JsError;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use super::{Names, Settings, Value, clock, js_error};
+use super::clock;
+use super::error::Invalid;
+use super::names::Names;
+use super::settings::Settings;
+use super::value::{Item, Value};
 use crate::poll::Poll;
+use crate::sightings::{self, State};
 
 /// What a node is asked to do.
 #[wasm_bindgen]
@@ -125,6 +130,30 @@ pub enum Vote {
     Failed,
 }
 
+/// Whether a lock is held, seen from outside.
+#[wasm_bindgen]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockState {
+    /// Neither of the others: it is being taken or released, or too few nodes answered.
+    Undecided,
+    /// A majority has no key: it can be taken.
+    Free,
+    /// A majority has one token in its keys.
+    Held,
+}
+
+/// Whether one node has a key for a lock.
+#[wasm_bindgen]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeState {
+    /// It did not say, or not so that it can be understood.
+    Unknown,
+    /// It has none.
+    Free,
+    /// It has one.
+    Taken,
+}
+
 /// One client's side of one lock.
 #[wasm_bindgen]
 #[derive(Debug)]
@@ -142,6 +171,9 @@ pub struct Machine {
     lease: Option<Lease>,
     asked: Poll<Said>,
     released: Poll<Said>,
+    /// The pieces of an answer.
+    value: Value,
+    sightings: Vec<Option<Sighting>>,
 }
 
 /// One node's answer.
@@ -154,36 +186,47 @@ struct Said {
 
 #[wasm_bindgen]
 impl Machine {
-    /// An idle lock on `names`.
+    /// An idle lock on the resource `name`, with a list of [`settings`](super::settings).
     ///
     /// # Errors
-    /// If no lock could be granted with these settings, or the names cannot be locked with them.
+    /// If no lock could be granted with these settings, or the name cannot be locked.
     #[wasm_bindgen(constructor)]
-    pub fn new(settings: &Settings, names: &Names) -> Result<Self, JsError> {
-        Self::of(Lock::new(settings.config()?), settings, names)
+    pub fn new(settings: &[f64], name: String) -> Result<Self, JsError> {
+        let this = Self::of(&Settings(settings), name)?;
+        this.check_names()?;
+        Ok(this)
     }
 
-    /// A lock that holds a lease which was handed over; see [`Lock::adopt`]. A `fence` of 0 is none.
+    /// Adds a resource that is to be locked together with the others. To be called before the lock is
+    /// acquired or adopted.
     ///
     /// # Errors
-    /// As of the constructor; and if `token` is none.
+    /// If they cannot be locked together.
+    pub fn also(&mut self, name: String) -> Result<(), JsError> {
+        self.names.push(name);
+        Ok(self.check_names()?)
+    }
+
+    /// Holds a lease which was handed over, instead of acquiring one; see [`Lock::adopt`]. A `fence` of 0
+    /// is none.
+    ///
+    /// # Errors
+    /// If `token` is none.
     pub fn adopt(
-        settings: &Settings,
-        names: &Names,
+        &mut self,
         now: f64,
         token: &str,
         fence: f64,
         valid_until: f64,
-    ) -> Result<Self, JsError> {
+    ) -> Result<(), JsError> {
         let lease = Lease {
-            token: Token::from_hex(token.as_bytes()).map_err(js_error)?,
+            token: Token::from_hex(token.as_bytes()).map_err(Invalid::from)?,
             fence: Fence::new(fence as u64),
             valid_until: clock::instant(valid_until),
         };
-        let lock = Lock::adopt(settings.config()?, clock::instant(now), &lease);
-        let mut this = Self::of(lock, settings, names)?;
-        this.lease = Some(lease);
-        Ok(this)
+        self.lock = Lock::adopt(*self.lock.config(), clock::instant(now), &lease);
+        self.lease = Some(lease);
+        Ok(())
     }
 
     // Inputs.
@@ -195,15 +238,15 @@ impl Machine {
     /// If the lock is not idle, the nonce has another length, the wall clock cannot be proposed, or the
     /// names can have no fence.
     pub fn acquire(&mut self, now: f64, nonce: &[u8], proposal: f64) -> Result<(), JsError> {
-        let nonce = nonce.try_into().map_err(|_| js_error("a nonce has 16 bytes"))?;
+        let nonce = nonce.try_into().map_err(|_| Invalid::new("a nonce has 16 bytes"))?;
         let proposal = match proposal {
             0.0 => None,
             micros => {
                 self.check_fence()?;
-                Some(Proposal::from_unix_micros(micros as u64).map_err(js_error)?)
+                Some(Proposal::from_unix_micros(micros as u64).map_err(Invalid::from)?)
             }
         };
-        self.lock.acquire(clock::instant(now), nonce, proposal).map_err(js_error)
+        Ok(self.lock.acquire(clock::instant(now), nonce, proposal).map_err(Invalid::from)?)
     }
 
     /// Starts to extend the lease by the ttl, or joins the extension that is under way; `false` if the
@@ -217,13 +260,50 @@ impl Machine {
         self.lock.release(clock::instant(now)).is_ok()
     }
 
-    /// Takes what a node answered to the command `id`, and says how that was understood. An id that was
+    /// A piece of an answer: a null, of either kind.
+    #[wasm_bindgen(js_name = pushNil)]
+    pub fn push_nil(&mut self) {
+        self.value.push(Item::Nil);
+    }
+
+    /// A piece of an answer: an integer.
+    #[wasm_bindgen(js_name = pushInt)]
+    pub fn push_int(&mut self, int: f64) {
+        if int as i64 as f64 == int {
+            self.value.push(Item::Int(int as i64));
+        } else {
+            self.value.push_other();
+        }
+    }
+
+    /// A piece of an answer: a simple or a bulk string.
+    #[wasm_bindgen(js_name = pushText)]
+    pub fn push_text(&mut self, text: String) {
+        self.value.push(Item::Text(text));
+    }
+
+    /// A piece of an answer: an array, whose `len` items follow.
+    #[wasm_bindgen(js_name = pushArray)]
+    pub fn push_array(&mut self, len: u32) {
+        self.value.push_array(len as usize);
+    }
+
+    /// A piece of an answer: an error, or whatever else no command of ours is answered with.
+    #[wasm_bindgen(js_name = pushOther)]
+    pub fn push_other(&mut self) {
+        self.value.push_other();
+    }
+
+    /// Takes the answer of a node to the command `id`, and says how it was understood. An id that was
     /// answered or given up before changes nothing.
     #[wasm_bindgen(js_name = handleValue)]
-    pub fn handle_value(&mut self, now: f64, id: u32, value: &Value) -> Vote {
-        let Some(command) = self.take(id) else { return Vote::Silent };
+    pub fn handle_value(&mut self, now: f64, id: u32) -> Vote {
+        let Some(command) = self.take(id) else {
+            self.value.clear();
+            return Vote::Silent;
+        };
         let answer = match self.names.wire(self.dialect) {
-            Ok(wire) => value.read(|value| wire.decode(&command.op, value)),
+            Ok(wire) => self.value.take(|value| wire.decode(&command.op, value)),
             Err(_) => Answer::ScriptMissing,
         };
         let reply = match answer {
@@ -237,6 +317,7 @@ impl Machine {
     /// came back is no value.
     #[wasm_bindgen(js_name = handleFailure)]
     pub fn handle_failure(&mut self, now: f64, id: u32) {
+        self.value.clear();
         if let Some(command) = self.take(id) {
             self.handle_reply(now, id, &command, Reply::Unknown);
         }
@@ -482,17 +563,84 @@ impl Machine {
     pub fn vote_remaining(&self, question: Question, node: u32) -> f64 {
         self.said(question, node).map_or(-1.0, |said| said.remaining)
     }
+
+    // A look from outside: `inspectArgs` is sent to every node, and what comes back is handed in.
+
+    /// The command that asks a node who holds the lock, behind a separator and divided by it.
+    #[wasm_bindgen(js_name = inspectArgs)]
+    #[must_use]
+    pub fn inspect_args(&self) -> String {
+        let Ok(wire) = self.names.wire(self.dialect) else { return String::new() };
+        // It needs room for fence keys and a number, which a command of the lock needs as well.
+        let mut buffer = alloc::vec![0; wire.buffer_len()];
+        let args = wire.encode_inspect(Form::Text, &mut buffer);
+        args.map_or_else(|_| String::new(), |args| self.names.join(&args))
+    }
+
+    /// Takes the answer of `node` to `inspectArgs`. `Unknown` if it is none.
+    pub fn sight(&mut self, node: u32) -> NodeState {
+        let sighting = match self.names.wire(self.dialect) {
+            Ok(wire) => self.value.take(|value| wire.decode_inspect(value)),
+            Err(_) => None,
+        };
+        let nodes = self.lock.config().quorum().nodes().len();
+        self.sightings.resize(nodes, None);
+        if let Some(place) = self.sightings.get_mut(node as usize) {
+            *place = sighting;
+        }
+        match sighting {
+            None => NodeState::Unknown,
+            Some(Sighting { holder: None, .. }) => NodeState::Free,
+            Some(Sighting { holder: Some(_), .. }) => NodeState::Taken,
+        }
+    }
+
+    /// How long the key of `node` still lives, in ms; negative if it never expires or is not there.
+    #[wasm_bindgen(js_name = sightRemaining)]
+    #[must_use]
+    pub fn sight_remaining(&self, node: u32) -> f64 {
+        clock::millis_of(self.sighting(node).and_then(|sighting| sighting.remaining))
+    }
+
+    /// The last fence that `node` gave out; 0 if it has none on record.
+    #[wasm_bindgen(js_name = sightFence)]
+    #[must_use]
+    pub fn sight_fence(&self, node: u32) -> f64 {
+        let fence = self.sighting(node).and_then(|sighting| sighting.fence);
+        fence.map_or(0, Fence::get) as f64
+    }
+
+    /// What the answers amount to.
+    #[wasm_bindgen(js_name = sightState)]
+    #[must_use]
+    pub fn sight_state(&self) -> LockState {
+        match self.sighted() {
+            State::Free => LockState::Free,
+            State::Held { .. } => LockState::Held,
+            State::Undecided => LockState::Undecided,
+        }
+    }
+
+    /// How long a majority still has a lock that is held, in ms, if it is not extended; negative if it
+    /// never expires or is not held.
+    #[wasm_bindgen(js_name = sightStateRemaining)]
+    #[must_use]
+    pub fn sight_state_remaining(&self) -> f64 {
+        clock::millis_of(match self.sighted() {
+            State::Held { remaining } => remaining,
+            State::Free | State::Undecided => None,
+        })
+    }
 }
 
 impl Machine {
-    fn of(lock: Lock, settings: &Settings, names: &Names) -> Result<Self, JsError> {
-        let dialect = settings.wire_dialect()?;
-        names.wire(dialect).map_err(js_error)?;
-        let nodes = lock.config().quorum().nodes().len();
+    fn of(settings: &Settings<'_>, name: String) -> Result<Self, Invalid> {
+        let config = settings.config()?;
+        let nodes = config.quorum().nodes().len();
         Ok(Self {
-            lock,
-            dialect,
-            names: names.clone(),
+            lock: Lock::new(config),
+            dialect: settings.dialect()?,
+            names: Names::new(name),
             in_flight: Vec::with_capacity(nodes),
             last_id: 0,
             told: None,
@@ -500,16 +648,29 @@ impl Machine {
             lease: None,
             asked: Poll::new(nodes),
             released: Poll::new(nodes),
+            value: Value::default(),
+            sightings: Vec::new(),
         })
     }
 
-    fn check_fence(&self) -> Result<(), JsError> {
+    fn check_names(&self) -> Result<(), Invalid> {
+        self.names.wire(self.dialect)?;
+        Ok(())
+    }
+
+    fn sighting(&self, node: u32) -> Option<&Sighting> {
+        self.sightings.get(node as usize)?.as_ref()
+    }
+
+    fn sighted(&self) -> State {
+        let quorum = self.lock.config().quorum();
+        sightings::state(quorum, self.sightings.iter().flatten())
+    }
+
+    fn check_fence(&self) -> Result<(), Invalid> {
         match self.dialect {
-            wire::Dialect::Plain { .. } => Err(js_error(wire::WireError::PlainFence)),
-            wire::Dialect::Scripts { .. } => {
-                let keys = self.names.keys().map_err(js_error)?;
-                keys.check_fence_keys().map_err(js_error)
-            }
+            wire::Dialect::Plain { .. } => Err(wire::WireError::PlainFence.into()),
+            wire::Dialect::Scripts { .. } => Ok(self.names.keys()?.check_fence_keys()?),
         }
     }
 

@@ -9,16 +9,12 @@
 //!
 //! ```js
 //! initSync({ module });                              // core.js, made by wasm-bindgen --target web
-//! const settings = new Settings(3, 30_000);          // nodes, ttl in ms; may be kept for many locks
-//! const names = new Names();
-//! names.push("report");
-//! const value = new Value();                         // scratch paper for answers; one for all locks
-//! const machine = new Machine(settings, names);      // throws an Error whose message is for people
-//! names.free();
+//! const list = settings(3, 30_000);                  // nodes, ttl in ms: a Float64Array, for any number of locks
+//! list[Setting.Wait] = 5_000;
+//! const machine = new Machine(list, "report");       // throws an Error whose message is for people
 //! machine.acquire(now(), crypto.getRandomValues(new Uint8Array(16)), Date.now() * 1000);
 //!
 //! function drain() {
-//!   let args;
 //!   for (let id; (id = machine.pollCommand()) !== 0; ) {
 //!     const text = machine.commandArgs();
 //!     if (text !== undefined) args = text.slice(1).split(text[0]);
@@ -27,11 +23,11 @@
 //!   for (let kind; (kind = machine.pollEvent()) !== EventKind.None; ) tell(kind);
 //!   wakeAt(machine.pollTimeout());                   // Infinity: nothing is going to happen by itself
 //! }
-//! // when an answer comes, be it late:  value.reset(); value.pushArray(2); value.pushInt(1); …
-//! //                                    machine.handleValue(now(), id, value); drain();
+//! // when an answer comes, be it late:  machine.pushArray(2); machine.pushInt(1); machine.pushInt(0);
+//! //                                    machine.handleValue(now(), id); drain();
 //! // when there will be none:           machine.handleFailure(now(), id); drain();
 //! // when it is time:                   machine.handleTimeout(now()); drain();
-//! // when machine.isIdle() and no command is unanswered:  machine.free();
+//! // when machine.isIdle() and machine.inFlight() === 0:  machine.free();
 //! ```
 //!
 //! # Time
@@ -52,30 +48,27 @@
 //! separator: it occurs in none of the strings. Commands are `EVAL` with the whole script, or in the plain
 //! dialect `SET key token NX PX ttl`; never `EVALSHA`.
 //!
-//! An answer is one value of RESP, written into a [`Value`] piece by piece in the order in which RESP has
-//! them: a `pushArray(n)` stands before its n items. `pushText` is for simple and for bulk strings.
+//! An answer is one value of RESP. It is pushed piece by piece, in the order in which RESP has them (a
+//! `pushArray(n)` stands before its n items), and then handed in as a whole. `pushText` is for simple and
+//! for bulk strings, `pushOther` for all that is neither null, integer, string nor array: errors first of
+//! all.
 //!
 //! # Memory
 //!
-//! JavaScript does not collect what is in wasm. Each object here has a `free()`, made by wasm-bindgen.
+//! JavaScript does not collect what is in wasm. The one object here, [`Machine`], has a `free()`, made by
+//! wasm-bindgen. Nothing may be called after it.
 
 mod clock;
-mod inspection;
+mod error;
 mod machine;
 mod names;
 mod settings;
 mod value;
 
-pub use inspection::{Inspection, LockState, NodeState};
-pub use machine::{Cause, EventKind, Loss, Machine, Op, Question, Tally, Vote};
-pub use names::Names;
-pub use settings::{Dialect, Settings};
-pub use value::Value;
-
-use alloc::string::ToString;
-use core::fmt::Display;
-
-use wasm_bindgen::JsError;
+pub use machine::{
+    Cause, EventKind, LockState, Loss, Machine, NodeState, Op, Question, Tally, Vote,
+};
+pub use settings::{Setting, settings};
 
 #[cfg(target_arch = "wasm32")]
 #[global_allocator]
@@ -86,8 +79,4 @@ static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     core::arch::wasm32::unreachable()
-}
-
-fn js_error(error: impl Display) -> JsError {
-    JsError::new(&error.to_string())
 }

@@ -4,36 +4,24 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use redlatch_core::wire::{Args, Dialect, Keys, KeysError, Wire, WireError};
-use wasm_bindgen::prelude::wasm_bindgen;
-
-/// The names of the resources that one lock is about. Only what is made of them checks them.
-#[wasm_bindgen]
-#[derive(Clone, Debug, Default)]
-pub struct Names {
-    names: Vec<String>,
-}
-
-#[wasm_bindgen]
-impl Names {
-    /// No names yet.
-    #[wasm_bindgen(constructor)]
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// One resource more.
-    pub fn push(&mut self, name: String) {
-        self.names.push(name);
-    }
-}
+/// The names of the resources that one lock is about.
+#[derive(Debug)]
+pub(crate) struct Names(Vec<String>);
 
 impl Names {
+    pub(crate) fn new(name: String) -> Self {
+        Self(alloc::vec![name])
+    }
+
+    pub(crate) fn push(&mut self, name: String) {
+        self.0.push(name);
+    }
+
     pub(crate) fn keys(&self) -> Result<Keys<'_>, KeysError> {
         let mut names: [&[u8]; Keys::MAX] = [b""; Keys::MAX];
-        let count = self.names.len();
+        let count = self.0.len();
         let names = names.get_mut(..count).ok_or(KeysError::Count { count })?;
-        for (place, name) in names.iter_mut().zip(&self.names) {
+        for (place, name) in names.iter_mut().zip(&self.0) {
             *place = name.as_bytes();
         }
         Keys::new(names)
@@ -56,10 +44,17 @@ impl Names {
         joined
     }
 
-    /// A character that is in no name and in no script. Names are of bounded length, so there is one; it
-    /// is nearly always the first.
+    /// A character that is in no name and in no script: nearly always the first.
     fn separator(&self) -> char {
-        let is_free = |c: &char| !self.names.iter().any(|name| name.contains(*c));
-        ('\0'..'\t').chain('\u{80}'..).find(is_free).unwrap_or_default()
+        let separators = ('\0'..'\t').chain('\u{E000}'..'\u{F000}');
+        // All names together are not long enough to have all of these.
+        separators.into_iter().find(|separator| !self.contain(*separator)).unwrap_or_default()
+    }
+
+    fn contain(&self, separator: char) -> bool {
+        let mut bytes = [0; 4];
+        let separator = separator.encode_utf8(&mut bytes).as_bytes();
+        let mut names = self.0.iter();
+        names.any(|name| name.as_bytes().windows(separator.len()).any(|part| part == separator))
     }
 }

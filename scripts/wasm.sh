@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Makes what the npm package ships of Rust, in target/wasm/pkg: cargo builds the module, wasm-bindgen its glue,
+# wasm-opt makes it smaller. The same sources give the same bytes, wherever the tree lies.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+
+target_dir="${CARGO_TARGET_DIR:-$root/target}"
+out="$target_dir/wasm"
+opt="$root/crates/redlatch-wasm/build/node_modules/.bin/wasm-opt"
+
+# Paths stand in what a panic would say, were it told.
+export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="--remap-path-prefix=$root=. \
+--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"
+
+build_module() {
+    if has_wasm_target; then
+        cargo rustc --locked --quiet "$@"
+    elif has_debian_source; then
+        # Debian ships the library's source instead of a built one; building it is the only use of an unstable flag.
+        RUSTC="$debian_rustc" RUSTC_BOOTSTRAP=1 CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$(rust_lld) \
+            "$debian_cargo" rustc --locked --quiet -Zbuild-std=std,panic_abort "$@"
+    else
+        say "wasm: Rust's library for $wasm_target is missing; run: just setup"
+        exit 1
+    fi
+}
+
+[ -x "$opt" ] || { say "wasm: wasm-opt is missing; run: just setup"; exit 1; }
+build_module -p redlatch-wasm --lib --crate-type cdylib --features module --profile wasm --target "$wasm_target"
+rm -rf "$out/new"
+mkdir -p "$out/new"
+cargo run --locked --quiet -p redlatch-wasm-build -- "$target_dir/$wasm_target/wasm/redlatch_wasm.wasm" "$out/new"
+"$opt" -Oz --converge --strip-debug --strip-producers --strip-target-features "$out/new/core_bg.wasm" -o "$out/new/core_bg.wasm"
+rm -rf "$out/pkg"
+mv "$out/new" "$out/pkg"
+say "wasm: $(wc -c <"$out/pkg/core_bg.wasm") bytes, $(gzip -9c "$out/pkg/core_bg.wasm" | wc -c) with gzip"
