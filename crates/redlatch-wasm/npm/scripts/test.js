@@ -1,0 +1,45 @@
+// Packs the package, installs the tarball in a fresh folder, and runs the tests there.
+// Arguments: test files, all unless given.
+import { spawnSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+const here = join(import.meta.dirname, "..");
+const base = join(here, "../../../target/npm");
+const fresh = join(base, "fresh");
+
+function run(command, args, options = {}) {
+    const { status, error, stdout } = spawnSync(command, args, { stdio: ["ignore", "pipe", "inherit"], encoding: "utf8", ...options });
+    if (error !== undefined || status !== 0) {
+        console.error(`${command} ${args.join(" ")}: ${error?.message ?? `status ${status}`}`);
+        process.exit(1);
+    }
+    return stdout;
+}
+
+for (const folder of [here, join(here, "test")]) {
+    if (!existsSync(join(folder, "node_modules"))) {
+        console.error(`test: ${folder}/node_modules is not there; run \`just setup\``);
+        process.exit(1);
+    }
+}
+run(process.execPath, [join(here, "scripts/build.js")], { stdio: "inherit" });
+rmSync(fresh, { recursive: true, force: true });
+mkdirSync(fresh, { recursive: true });
+const [{ filename }] = JSON.parse(run("npm", ["pack", "--json", "--silent", "--pack-destination", base], { cwd: here }));
+
+// What the tests use besides the package is found one folder up.
+const modules = join(base, "node_modules");
+rmSync(modules, { force: true });
+symlinkSync(join(here, "test/node_modules"), modules);
+cpSync(join(here, "test"), fresh, { recursive: true, filter: (path) => !path.includes("node_modules") && !/package(-lock)?\.json$/.test(path) });
+writeFileSync(join(fresh, "package.json"), JSON.stringify({ name: "fresh", private: true, type: "module", dependencies: { redlatch: `file:../${filename}` } }));
+run("npm", ["install", "--offline", "--no-audit", "--no-fund", "--silent"], { cwd: fresh });
+
+const files = process.argv.length > 2 ? process.argv.slice(2) : readdirSync(fresh).filter((name) => name.endsWith(".test.js"));
+const { status } = spawnSync(process.execPath, ["--test", "--test-concurrency=1", "--test-force-exit", ...files], {
+    cwd: fresh,
+    stdio: "inherit",
+    env: { ...process.env, REDLATCH_TARBALL: join(base, filename) },
+});
+process.exit(status ?? 1);

@@ -1,0 +1,601 @@
+import type * as core from "./core.js";
+import { type Clock, type Timer, wakeAfter } from "./clock.js";
+import {
+    AcquireError, AtRiskError, ContendedError, DeadlineExceededError, InvalidRequestError, LostError, NoQuorumError,
+    NodeError, QuarantinedError, TooLateError, UnconfirmedError, type Vote, nodeError,
+} from "./error.js";
+import type { Node, Reply, Signal } from "./node.js";
+
+/** The shared part of all locks of a client. @internal */
+export interface Context {
+    readonly module: typeof core;
+    readonly clock: Clock;
+    readonly nodes: readonly (Node & { readonly name: string })[];
+}
+
+/** Looks on, for statistics. @internal */
+export interface Observer {
+    /** A question was put to the nodes, all of them in one go. */
+    onAsk(op: core.Op): void;
+    /** A node answered the latest question of this kind, or did not. */
+    onVote(op: core.Op, node: number, vote: core.Vote, error: NodeError | undefined): void;
+}
+
+/** One fan-out: commands that were handed out together and have one deadline. */
+interface Flight {
+    readonly deadline: number;
+    readonly controller: AbortController;
+    open: number;
+}
+
+interface Waiter {
+    resolve(): void;
+    reject(error: unknown): void;
+}
+
+/** While a lock is held, how often to compare the clock: timers stand still while a machine is suspended. */
+const LOOK_MS = 1000;
+
+/** Longer arrays are no answer to any of our commands. */
+const ITEMS_MAX = 8;
+
+/**
+ * The loop that carries one lock: commands out, replies and timeouts in, events to whoever waits. The protocol
+ * is the machine's; here are sockets and time.
+ *
+ * @internal
+ */
+export class Drive {
+    readonly #context: Context;
+    readonly #machine: core.Machine;
+    readonly #ttl: number;
+    readonly #waitUntil: ((work: Promise<void>) => void) | undefined;
+    readonly #observer: Observer | undefined;
+    /** `over`: nothing is held, nor will it be; what is left is to clean up. */
+    #phase: "idle" | "asked" | "held" | "over" = "idle";
+    #fence = 0;
+    #token = "";
+    #isAtRisk = false;
+    #loss: LostError | undefined;
+    #args: string[] = [];
+    #flights: Flight[] = [];
+    /** Commands that were neither answered nor refused by their transport. */
+    #open = 0;
+    #failures: { id: number; error: NodeError }[] = [];
+    #acquirer: Waiter | undefined;
+    #canceller: (() => void) | undefined;
+    #extenders: Waiter[] = [];
+    #releaser: Waiter | undefined;
+    #releasing: Promise<void> | undefined;
+    #losers: ((loss: LostError) => void)[] = [];
+    #settlers: (() => void)[] = [];
+    #isFreed = false;
+    #lingerUntil: number | undefined;
+    #timer: Timer | undefined;
+    #timerAt = Infinity;
+    #isBackground = false;
+
+    constructor(
+        context: Context,
+        machine: core.Machine,
+        ttl: number,
+        waitUntil: ((work: Promise<void>) => void) | undefined,
+        observer?: Observer,
+    ) {
+        this.#context = context;
+        this.#machine = machine;
+        this.#ttl = ttl;
+        this.#waitUntil = waitUntil;
+        this.#observer = observer;
+    }
+
+    /** Acquires the lock. When it rejects, nothing is held. */
+    acquire(fence: boolean, signal: Signal | undefined): Promise<void> {
+        const { clock } = this.#context;
+        if (signal?.aborted) {
+            this.#free();
+            return Promise.reject(signal.reason);
+        }
+        try {
+            const nonce = crypto.getRandomValues(new Uint8Array(16));
+            this.#machine.acquire(clock.start(), nonce, fence ? Math.floor(clock.date() * 1000) : 0);
+        } catch (error) {
+            this.#free();
+            return Promise.reject(new InvalidRequestError((error as Error).message));
+        }
+        this.#phase = "asked";
+        return new Promise<void>((resolve, reject) => {
+            const abort = (): void => this.#cancel(() => reject(signal?.reason));
+            const done = (): void => signal?.removeEventListener("abort", abort);
+            signal?.addEventListener("abort", abort, { once: true });
+            this.#acquirer = {
+                resolve: () => (done(), resolve()),
+                reject: (error) => (done(), reject(error)),
+            };
+            this.#drain();
+        });
+    }
+
+    /** Takes over a lease of which so many ms are left. */
+    adopt(token: string, fence: number, remaining: number): void {
+        const now = this.#context.clock.end();
+        try {
+            this.#machine.adopt(now, token, fence, now + Math.floor(remaining));
+        } catch (error) {
+            this.#free();
+            throw new InvalidRequestError((error as Error).message);
+        }
+        this.#phase = "held";
+        this.#fence = fence;
+        this.#token = token;
+        this.#drain();
+    }
+
+    get fence(): number | undefined {
+        return this.#fence === 0 ? undefined : this.#fence;
+    }
+
+    get token(): string {
+        return this.#token;
+    }
+
+    /** On the machine's clock. */
+    get validUntil(): number {
+        this.#look();
+        return this.#phase === "held" ? this.#machine.validUntil() : 0;
+    }
+
+    get isAtRisk(): boolean {
+        return this.#look() > 0 && this.#isAtRisk;
+    }
+
+    get loss(): LostError | undefined {
+        this.#look();
+        return this.#loss;
+    }
+
+    remaining(): number {
+        return this.#look();
+    }
+
+    /** Resolves when the lock is lost; never, if it is released before. */
+    lost(): Promise<LostError> {
+        this.#look();
+        if (this.#loss !== undefined) return Promise.resolve(this.#loss);
+        return new Promise((resolve) => this.#losers.push(resolve));
+    }
+
+    /** Resolves when nothing is left to be done. */
+    settled(): Promise<void> {
+        if (this.#isFreed) return Promise.resolve();
+        return new Promise((resolve) => this.#settlers.push(resolve));
+    }
+
+    extend(): Promise<void> {
+        this.#look();
+        if (this.#phase !== "held") return Promise.reject(this.#notHeld());
+        return new Promise((resolve, reject) => {
+            this.#extenders.push({ resolve, reject });
+            this.#machine.extend(this.#context.clock.start());
+            this.#drain();
+        });
+    }
+
+    release(): Promise<void> {
+        this.#releasing ??= this.#release();
+        return this.#releasing;
+    }
+
+    /** Stops, and leaves the keys to whoever takes the lease over. */
+    detach(): void {
+        this.#phase = "over";
+        this.#free();
+    }
+
+    /** Asks the nodes whether they have the lock, and so reads a clock that stands still between I/O. */
+    async check(inspection: core.Machine, nodeTimeout: number): Promise<number> {
+        this.#look();
+        if (this.#phase !== "held") throw this.#notHeld();
+        const { nodes } = this.#context;
+        const [majority, token] = [Math.floor(nodes.length / 2) + 1, this.#token];
+        const isGone = (said: readonly Said[]): boolean =>
+            said.filter(({ holder }) => holder !== token).length > nodes.length - majority;
+        const said = await look(this.#context, inspection, nodeTimeout, (said) => {
+            const ours = said.filter(({ holder }) => holder === token).length;
+            return ours >= majority || isGone(said);
+        });
+        if (isGone(answered(said)) && this.#look() > 0) this.#giveUp();
+        return this.#look();
+    }
+
+    // What happens.
+
+    /** How long the lock is held; finds out if it no longer is. Once it has said 0, it never says more. */
+    #look(): number {
+        if (this.#phase !== "held") return 0;
+        const now = this.#context.clock.end();
+        const remaining = this.#machine.validUntil() - now;
+        if (remaining > 0) return remaining;
+        // R11: late answers may have been about to lengthen the lease; whoever has seen its end keeps to it.
+        this.#machine.handleTimeout(now);
+        this.#drain();
+        return 0;
+    }
+
+    /** The nodes say that somebody else may have the lock. */
+    #giveUp(): void {
+        this.#machine.release(this.#context.clock.start());
+        this.#lose(new LostError("gone"));
+        this.#background();
+        this.#drain();
+    }
+
+    #cancel(done: () => void): void {
+        if (this.#phase !== "asked") return;
+        this.#phase = "over";
+        this.#acquirer = undefined;
+        this.#canceller = done;
+        this.#machine.release(this.#context.clock.start());
+        this.#drain();
+    }
+
+    #release(): Promise<void> {
+        this.#look();
+        if (this.#phase !== "held") return Promise.reject(this.#notHeld());
+        // R12: nobody believes in it any more when the first node is told.
+        this.#phase = "over";
+        this.#machine.release(this.#context.clock.start());
+        return new Promise((resolve, reject) => {
+            this.#releaser = { resolve, reject };
+            const error = this.#notHeld();
+            for (const extender of this.#extenders.splice(0)) extender.reject(error);
+            this.#drain();
+        });
+    }
+
+    #notHeld(): Error {
+        return this.#loss ?? new InvalidRequestError("the lock was released");
+    }
+
+    #onReply(flight: Flight, id: number, op: core.Op, node: number, reply: Reply): void {
+        this.#landed(flight);
+        if (this.#isFreed) return;
+        const { module, clock } = this.#context;
+        push(this.#machine, reply);
+        const vote = this.#machine.handleValue(clock.end(), id);
+        const error =
+            vote === module.Vote.Failed ? new NodeError("the answer is none that the protocol knows") : undefined;
+        if (error !== undefined) this.#failures[node] = { id, error };
+        this.#observer?.onVote(op, node, vote, error);
+        this.#drain();
+    }
+
+    #onFailure(flight: Flight, id: number, op: core.Op, node: number, reason: unknown): void {
+        this.#landed(flight);
+        if (this.#isFreed) return;
+        const error = nodeError(reason);
+        this.#failures[node] = { id, error };
+        this.#machine.handleFailure(this.#context.clock.end(), id);
+        this.#observer?.onVote(op, node, this.#context.module.Vote.Failed, error);
+        this.#drain();
+    }
+
+    #landed(flight: Flight): void {
+        this.#open -= 1;
+        flight.open -= 1;
+        if (flight.open === 0) this.#flights = this.#flights.filter((other) => other !== flight);
+    }
+
+    #wake(): void {
+        this.#timer = undefined;
+        this.#timerAt = Infinity;
+        if (this.#isFreed) return;
+        const now = this.#context.clock.end();
+        for (const flight of this.#flights) {
+            if (flight.deadline <= now && !flight.controller.signal.aborted) {
+                flight.controller.abort(new NodeError("no answer in time", "ETIMEDOUT"));
+            }
+        }
+        this.#machine.handleTimeout(now);
+        this.#drain();
+    }
+
+    /** To be called after each input to the machine. */
+    #drain(): void {
+        const machine = this.#machine;
+        const none = this.#context.module.EventKind.None;
+        let flight: Flight | undefined;
+        for (let id = machine.pollCommand(); id !== 0; id = machine.pollCommand()) {
+            const deadline = machine.commandDeadline();
+            if (flight?.deadline !== deadline) {
+                flight = { deadline, controller: new AbortController(), open: 0 };
+                this.#flights.push(flight);
+            }
+            this.#send(flight, id);
+        }
+        for (let kind = machine.pollEvent(); kind !== none; kind = machine.pollEvent()) this.#tell(kind);
+        this.#schedule();
+    }
+
+    #send(flight: Flight, id: number): void {
+        const machine = this.#machine;
+        const [op, node] = [machine.commandOp(), machine.commandNode()];
+        const text = machine.commandArgs();
+        if (text !== undefined) {
+            this.#args = split(text);
+            this.#observer?.onAsk(op);
+        }
+        flight.open += 1;
+        this.#open += 1;
+        let sent: Promise<Reply>;
+        try {
+            const { signal } = flight.controller;
+            sent = Promise.resolve((this.#context.nodes[node] as Node).send(this.#args.slice(), { signal }));
+        } catch (error) {
+            sent = Promise.reject(error);
+        }
+        sent.then(
+            (reply) => this.#onReply(flight, id, op, node, reply),
+            (error: unknown) => this.#onFailure(flight, id, op, node, error),
+        );
+    }
+
+    #tell(kind: core.EventKind): void {
+        const { module, clock } = this.#context;
+        const { EventKind } = module;
+        const machine = this.#machine;
+        switch (kind) {
+            case EventKind.Granted:
+                this.#phase = "held";
+                this.#fence = machine.fence();
+                this.#token = machine.token();
+                this.#acquirer?.resolve();
+                break;
+            case EventKind.Failed: {
+                this.#phase = "over";
+                const error = this.#acquireError();
+                this.#background();
+                this.#acquirer?.reject(error);
+                break;
+            }
+            case EventKind.Extended:
+                this.#isAtRisk = false;
+                for (const extender of this.#extenders.splice(0)) extender.resolve();
+                break;
+            case EventKind.AtRisk: {
+                this.#isAtRisk = true;
+                if (this.#extenders.length === 0) break;
+                const remaining = Math.max(machine.eventAt() - clock.end(), 0);
+                const error = new AtRiskError(remaining, this.#votes(module.Question.Asked));
+                for (const extender of this.#extenders.splice(0)) extender.reject(error);
+                break;
+            }
+            case EventKind.Lost: {
+                const votes = this.#isAtRisk ? this.#votes(module.Question.Asked) : [];
+                const loss = machine.eventLoss() === module.Loss.HoldMax ? "hold_max" : "expired";
+                this.#lose(new LostError(loss, votes));
+                this.#background();
+                break;
+            }
+            case EventKind.Released:
+                this.#background();
+                this.#releaser?.resolve();
+                break;
+            case EventKind.Unconfirmed: {
+                const expiresIn = Math.max(machine.eventAt() - clock.end(), 0);
+                this.#background();
+                this.#releaser?.reject(new UnconfirmedError(expiresIn, this.#votes(module.Question.Released)));
+                break;
+            }
+            case EventKind.None:
+            case EventKind.Retrying:
+                break;
+        }
+    }
+
+    #lose(loss: LostError): void {
+        this.#phase = "over";
+        this.#loss = loss;
+        for (const extender of this.#extenders.splice(0)) extender.reject(loss);
+        for (const loser of this.#losers.splice(0)) loser(loss);
+    }
+
+    /** Nobody waits for what is still to be done. */
+    #background(): void {
+        if (this.#isBackground) return;
+        this.#isBackground = true;
+        this.#unwake();
+        this.#waitUntil?.(this.settled());
+    }
+
+    #acquireError(): AcquireError {
+        const { Cause, Question } = this.#context.module;
+        const votes = this.#votes(Question.Asked);
+        const after = this.#machine.eventAfter();
+        switch (this.#machine.eventCause()) {
+            case Cause.Contended:
+                return new ContendedError(after < 0 ? undefined : after, votes);
+            case Cause.NoQuorum:
+                return new NoQuorumError(votes);
+            case Cause.TooLate:
+                return new TooLateError(votes);
+            case Cause.Quarantined:
+                return new QuarantinedError(after, votes);
+            case Cause.DeadlineExceeded:
+                return new DeadlineExceededError(votes);
+            case Cause.Cancelled:
+            case Cause.None:
+                return new AcquireError("it was given up", votes);
+        }
+    }
+
+    #votes(question: core.Question): Vote[] {
+        const { Vote } = this.#context.module;
+        return this.#context.nodes.map((node, index): Vote => {
+            const { name } = node;
+            const remaining = this.#machine.voteRemaining(question, index);
+            const time = remaining < 0 ? {} : { remaining };
+            switch (this.#machine.vote(question, index)) {
+                case Vote.Applied:
+                    return { node: name, vote: "applied" };
+                case Vote.Refused:
+                    return { node: name, vote: "refused", ...time };
+                case Vote.Quarantined:
+                    return { node: name, vote: "quarantined", ...time };
+                case Vote.Failed: {
+                    const failure = this.#failures[index];
+                    const isThis = failure?.id === this.#machine.voteId(question, index);
+                    return { node: name, vote: "failed", ...(failure && isThis ? { error: failure.error } : {}) };
+                }
+                case Vote.Silent:
+                    return { node: name, vote: "silent" };
+            }
+        });
+    }
+
+    /** Ends if nothing is left to be done, or sees to it that the machine is woken up in time. */
+    #schedule(): void {
+        if (this.#isFreed) return;
+        const { clock } = this.#context;
+        let at = this.#machine.pollTimeout();
+        if (this.#phase === "over") {
+            const isIdle = this.#machine.isIdle();
+            this.#tellCancelled(isIdle);
+            if (isIdle && this.#open === 0) return this.#free();
+            if (isIdle) {
+                // R6: a late reply may still ask for one more release. It is waited for as long as a key that was
+                // set just now would live.
+                const now = clock.end();
+                this.#lingerUntil ??= now + this.#ttl;
+                if (now >= this.#lingerUntil) return this.#free();
+                at = Math.min(at, this.#lingerUntil);
+            } else {
+                this.#lingerUntil = undefined;
+            }
+        }
+        for (const { deadline, controller } of this.#flights) {
+            if (!controller.signal.aborted) at = Math.min(at, deadline);
+        }
+        if (at === Infinity || (this.#timerAt <= at && this.#phase !== "held")) return;
+        const now = clock.end();
+        let delay = at - now;
+        if (this.#phase === "held") delay = Math.min(delay, LOOK_MS);
+        if (this.#timerAt <= now + delay) return;
+        this.#unwake();
+        this.#timerAt = now + delay;
+        this.#timer = wakeAfter(delay, () => this.#wake(), this.#isBackground);
+    }
+
+    /** An acquire that was given up ends when every node was told, or has had its time. */
+    #tellCancelled(isIdle: boolean): void {
+        if (this.#canceller === undefined) return;
+        if (isIdle || this.#flights.every(({ controller }) => controller.signal.aborted)) {
+            const done = this.#canceller;
+            this.#canceller = undefined;
+            this.#background();
+            done();
+        }
+    }
+
+    #unwake(): void {
+        clearTimeout(this.#timer);
+        this.#timer = undefined;
+        this.#timerAt = Infinity;
+    }
+
+    #free(): void {
+        if (this.#isFreed) return;
+        this.#isFreed = true;
+        this.#unwake();
+        // A detached lease is nobody's business here any more.
+        this.#machine.free();
+        for (const settler of this.#settlers.splice(0)) settler();
+    }
+}
+
+/** What one node said of a lock, or why it did not. @internal */
+export interface Said {
+    readonly holder?: string | null;
+    readonly error?: NodeError;
+}
+
+/** Asks all nodes who holds the lock, until `isEnough` or all have had their time. @internal */
+export function look(
+    context: Context,
+    inspection: core.Machine,
+    nodeTimeout: number,
+    isEnough: (said: Said[]) => boolean,
+): Promise<(Said | undefined)[]> {
+    const { nodes, module } = context;
+    const args = split(inspection.inspectArgs());
+    const controller = new AbortController();
+    return new Promise((resolve) => {
+        const said: (Said | undefined)[] = nodes.map(() => undefined);
+        let left = nodes.length;
+        const end = (): void => {
+            clearTimeout(timer);
+            left = -1;
+            resolve(said);
+        };
+        const timer = setTimeout(() => {
+            controller.abort(new NodeError("no answer in time", "ETIMEDOUT"));
+            // Whoever heeds the signal says so by now, and whoever does not is not waited for.
+            setTimeout(() => left >= 0 && end(), 0);
+        }, nodeTimeout);
+        const note = (index: number, one: Said): void => {
+            if (left < 0) return;
+            said[index] = one;
+            left -= 1;
+            if (left === 0 || isEnough(answered(said))) end();
+        };
+        nodes.forEach((node, index) => {
+            let sent: Promise<Reply>;
+            try {
+                sent = Promise.resolve(node.send(args.slice(), { signal: controller.signal }));
+            } catch (error) {
+                sent = Promise.reject(error);
+            }
+            sent.then(
+                (reply) => {
+                    if (left < 0) return;
+                    push(inspection, reply);
+                    const isOdd = inspection.sight(index) === module.NodeState.Unknown;
+                    const error = new NodeError("the answer is none that the protocol knows");
+                    note(index, isOdd ? { error } : { holder: text(reply) });
+                },
+                (error: unknown) => note(index, { error: nodeError(error) }),
+            );
+        });
+    });
+}
+
+function answered(said: readonly (Said | undefined)[]): Said[] {
+    return said.filter((one): one is Said => one !== undefined && one.error === undefined);
+}
+
+/** What is in the key, of an answer that was understood. */
+function text(reply: unknown): string | null {
+    const [holder] = reply as [string | Uint8Array | null];
+    return holder instanceof Uint8Array ? new TextDecoder().decode(holder) : holder;
+}
+
+/** A list of strings, as the module gives it. */
+function split(text: string): string[] {
+    return text.slice(1).split(text.charAt(0));
+}
+
+/** Hands a reply to the machine, piece by piece. */
+function push(machine: core.Machine, reply: unknown): void {
+    if (!Array.isArray(reply)) return pushItem(machine, reply);
+    if (reply.length > ITEMS_MAX) return machine.pushOther();
+    machine.pushArray(reply.length);
+    for (const item of reply) pushItem(machine, item);
+}
+
+function pushItem(machine: core.Machine, item: unknown): void {
+    if (item === null) machine.pushNil();
+    else if (typeof item === "number" || typeof item === "bigint") machine.pushInt(Number(item));
+    else if (typeof item === "string") machine.pushText(item);
+    else if (item instanceof Uint8Array) machine.pushText(new TextDecoder().decode(item));
+    else machine.pushOther();
+}
