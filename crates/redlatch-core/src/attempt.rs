@@ -5,10 +5,10 @@ use core::time::Duration;
 use crate::command::{Command, CommandId, Kind, Op, Reply};
 use crate::config::Config;
 use crate::event::Cause;
-use crate::lease::{Fence, Proposal, Token};
+use crate::lease::{Fence, Proposal, Token, sort};
 use crate::quorum::{NODES_MAX, NodeId, NodeSet, Quorum, Tally, Verdict, Vote};
 use crate::round::Round;
-use crate::time::Instant;
+use crate::time::{Instant, nanos};
 
 /// Acquire commands to all nodes, and seals where their fence numbers differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -241,7 +241,7 @@ impl Attempt {
         for node in self.holding().union(tally.refused).union(tally.quarantined) {
             sorted[node.index()] = self.remaining_ms[node.index()];
         }
-        sorted.sort_unstable();
+        sort(&mut sorted);
         let millis = sorted[quorum.majority() - 1];
         (millis != u32::MAX).then(|| Duration::from_millis(millis.into()))
     }
@@ -249,7 +249,7 @@ impl Attempt {
 
 /// Milliseconds, rounded up: a wait that is a fraction too short is a wasted try.
 fn millis(duration: Duration) -> u32 {
-    u32::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX)
+    u32::try_from(nanos(duration).div_ceil(1_000_000)).unwrap_or(u32::MAX)
 }
 
 /// The second half of a fenced acquire: making a majority of nodes report one number.
