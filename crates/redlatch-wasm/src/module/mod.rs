@@ -72,7 +72,7 @@ pub use settings::{Setting, settings};
 
 #[cfg(target_arch = "wasm32")]
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
 
 /// A panic is a bug; it ends as `RuntimeError: unreachable`. To tell it in words would double the size.
 #[cfg(target_arch = "wasm32")]
