@@ -15,17 +15,25 @@ export interface Context {
 
 /** Looks on, for statistics. @internal */
 export interface Observer {
-    /** A question was put to the nodes, all of them in one go. */
-    onAsk(op: core.Op): void;
-    /** A node answered the latest question of this kind, or did not. */
-    onVote(op: core.Op, node: number, vote: core.Vote, error: NodeError | undefined): void;
+    /** A question is put to so many nodes; who keeps the books of it. */
+    ask(op: core.Op, nodes: number): Ballot | undefined;
 }
 
-/** One fan-out: commands that were handed out together and have one deadline. */
+/** What nodes said to one question. @internal */
+export interface Ballot {
+    /** A node answered, or failed to. */
+    vote(node: number, vote: core.Vote, error: NodeError | undefined): void;
+    /** Nobody waits any longer for those that did not. */
+    end(): void;
+}
+
+/** One fan-out: commands that were handed out together, ask the same, and have one deadline. */
 interface Flight {
     readonly deadline: number;
+    readonly op: core.Op;
     readonly controller: AbortController;
     open: number;
+    ballot: Ballot | undefined;
 }
 
 interface Waiter {
@@ -257,7 +265,7 @@ export class Drive {
         return this.#loss ?? new InvalidRequestError("the lock was released");
     }
 
-    #onReply(flight: Flight, id: number, op: core.Op, node: number, reply: Reply): void {
+    #onReply(flight: Flight, id: number, node: number, reply: Reply): void {
         this.#landed(flight);
         if (this.#isFreed) return;
         const { module, clock } = this.#context;
@@ -266,17 +274,17 @@ export class Drive {
         const error =
             vote === module.Vote.Failed ? new NodeError("the answer is none that the protocol knows") : undefined;
         if (error !== undefined) this.#failures[node] = { id, error };
-        this.#observer?.onVote(op, node, vote, error);
+        flight.ballot?.vote(node, vote, error);
         this.#drain();
     }
 
-    #onFailure(flight: Flight, id: number, op: core.Op, node: number, reason: unknown): void {
+    #onFailure(flight: Flight, id: number, node: number, reason: unknown): void {
         this.#landed(flight);
         if (this.#isFreed) return;
         const error = nodeError(reason);
         this.#failures[node] = { id, error };
         this.#machine.handleFailure(this.#context.clock.end(), id);
-        this.#observer?.onVote(op, node, this.#context.module.Vote.Failed, error);
+        flight.ballot?.vote(node, this.#context.module.Vote.Failed, error);
         this.#drain();
     }
 
@@ -294,6 +302,7 @@ export class Drive {
         for (const flight of this.#flights) {
             if (flight.deadline <= now && !flight.controller.signal.aborted) {
                 flight.controller.abort(new NodeError("no answer in time", "ETIMEDOUT"));
+                flight.ballot?.end();
             }
         }
         this.#machine.handleTimeout(now);
@@ -304,27 +313,28 @@ export class Drive {
     #drain(): void {
         const machine = this.#machine;
         const none = this.#context.module.EventKind.None;
-        let flight: Flight | undefined;
+        const flights: Flight[] = [];
         for (let id = machine.pollCommand(); id !== 0; id = machine.pollCommand()) {
-            const deadline = machine.commandDeadline();
-            if (flight?.deadline !== deadline) {
-                flight = { deadline, controller: new AbortController(), open: 0 };
+            const [deadline, op] = [machine.commandDeadline(), machine.commandOp()];
+            let flight = flights.at(-1);
+            if (flight?.deadline !== deadline || flight.op !== op) {
+                flight = { deadline, op, controller: new AbortController(), open: 0, ballot: undefined };
+                flights.push(flight);
                 this.#flights.push(flight);
             }
             this.#send(flight, id);
+        }
+        if (this.#observer !== undefined) {
+            for (const flight of flights) flight.ballot = this.#observer.ask(flight.op, flight.open);
         }
         for (let kind = machine.pollEvent(); kind !== none; kind = machine.pollEvent()) this.#tell(kind);
         this.#schedule();
     }
 
     #send(flight: Flight, id: number): void {
-        const machine = this.#machine;
-        const [op, node] = [machine.commandOp(), machine.commandNode()];
-        const text = machine.commandArgs();
-        if (text !== undefined) {
-            this.#args = split(text);
-            this.#observer?.onAsk(op);
-        }
+        const node = this.#machine.commandNode();
+        const text = this.#machine.commandArgs();
+        if (text !== undefined) this.#args = split(text);
         flight.open += 1;
         this.#open += 1;
         let sent: Promise<Reply>;
@@ -335,8 +345,8 @@ export class Drive {
             sent = Promise.reject(error);
         }
         sent.then(
-            (reply) => this.#onReply(flight, id, op, node, reply),
-            (error: unknown) => this.#onFailure(flight, id, op, node, error),
+            (reply) => this.#onReply(flight, id, node, reply),
+            (error: unknown) => this.#onFailure(flight, id, node, error),
         );
     }
 
@@ -507,7 +517,7 @@ export class Drive {
         if (this.#isFreed) return;
         this.#isFreed = true;
         this.#unwake();
-        // A detached lease is nobody's business here any more.
+        for (const { ballot } of this.#flights) ballot?.end();
         this.#machine.free();
         for (const settler of this.#settlers.splice(0)) settler();
     }

@@ -132,7 +132,8 @@ function streamChannel(connection: Connection): Channel {
         close() {
             reader.cancel().catch(ignore);
             writer.abort().catch(ignore);
-            void Promise.resolve(connection.close?.()).catch(ignore);
+            // Where closing the streams has closed the connection, this throws.
+            void (async () => connection.close?.())().catch(ignore);
         },
     };
 }

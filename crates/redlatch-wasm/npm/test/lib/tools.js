@@ -26,3 +26,11 @@ export function chromium() {
     if (path === undefined) throw new Error("Chromium is not here; `just setup` installs it, or set REDLATCH_CHROMIUM");
     return path;
 }
+
+export function deno() {
+    const platform = { linux: "linux", darwin: "darwin" }[process.platform] ?? process.platform;
+    const name = `@deno/${platform}-${process.arch}${platform === "linux" ? "-glibc" : ""}`;
+    const path = process.env.REDLATCH_DENO ?? packaged(name, "deno");
+    if (path === undefined) throw new Error("Deno is not here; `just setup` installs it, or set REDLATCH_DENO");
+    return path;
+}

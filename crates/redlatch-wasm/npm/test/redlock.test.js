@@ -1,0 +1,305 @@
+// The drop-in face beside node-redlock itself, on real servers.
+import assert from "node:assert/strict";
+import { after, before, suite, test } from "node:test";
+import { Cluster, Redis } from "ioredis";
+import { ContendedError, LostError, NoQuorumError } from "redlatch";
+import Redlock, { ExecutionError, Lock, ResourceLockedError } from "redlatch/redlock";
+import NodeRedlock, { ExecutionError as NodeExecutionError } from "redlock";
+import { startRedis } from "./lib/fleet.js";
+import { port, stop, until } from "./lib/processes.js";
+
+const servers = [];
+const clients = [];
+let names = 0;
+const resource = () => `redlock ${(names += 1)}`;
+const quick = { retryCount: 2, retryDelay: 20, retryJitter: 10 };
+
+function client(server, options = {}) {
+    const redis = new Redis({ host: "127.0.0.1", port: server.port, ...options });
+    redis.on("error", () => {});
+    clients.push(redis);
+    return redis;
+}
+
+function rejection(promise) {
+    return promise.then((value) => assert.fail(`it resolved to ${value}`), (error) => error);
+}
+
+before(async () => {
+    for (let index = 0; index < 3; index += 1) servers.push(await startRedis(await port()));
+});
+
+after(async () => {
+    for (const redis of clients) redis.disconnect();
+    for (const server of servers) {
+        server.client.disconnect();
+        await stop(server.process);
+    }
+});
+
+for (const count of [1, 3]) {
+    suite(`with ${count} clients`, () => {
+        const redlock = (settings) => new Redlock(servers.slice(0, count).map((server) => client(server)), settings);
+        const original = (settings) => new NodeRedlock(servers.slice(0, count).map((server) => client(server)), settings);
+
+        test("the examples of its README work", async () => {
+            const [sender, recipient] = [resource(), resource()];
+            const balance = await redlock().using([sender, recipient], 5000, async (signal) => {
+                if (signal.aborted) throw signal.error;
+                return 7;
+            });
+            assert.equal(balance, 7);
+            let lock = await redlock({ driftFactor: 0.01, retryCount: 10, retryDelay: 200, retryJitter: 200,
+                automaticExtensionThreshold: 500 }).acquire(["a"], 5000);
+            try {
+                const before = lock;
+                lock = await lock.extend(5000);
+                assert.equal(before.expiration, 0, "it is replaced");
+            } finally {
+                await lock.release();
+            }
+            assert.equal(await servers[0].client.exists("a"), 0);
+        });
+
+        test("a lock looks as one of node-redlock does", async () => {
+            for (const [kind, LockClass] of [[redlock(), Lock], [original(), undefined]]) {
+                const name = resource();
+                const lock = await kind.acquire([name], 5000);
+                if (LockClass) assert.ok(lock instanceof LockClass);
+                assert.deepEqual(Object.keys(lock).sort(), ["attempts", "expiration", "redlock", "resources", "value"]);
+                assert.equal(lock.redlock, kind);
+                assert.deepEqual(lock.resources, [name]);
+                assert.match(lock.value, /^[0-9a-f]{32,40}$/);
+                assert.equal(await servers[0].client.get(name), lock.value);
+                assert.ok(lock.expiration > Date.now() && lock.expiration <= Date.now() + 5000 - 52);
+                assert.equal(lock.attempts.length, 1);
+                const stats = await lock.attempts[0];
+                assert.equal(stats.membershipSize, count);
+                assert.equal(stats.quorumSize, Math.floor(count / 2) + 1);
+                assert.equal(stats.votesFor.size, count);
+                assert.ok([...kind.clients].every((client) => stats.votesFor.has(client)));
+                assert.equal(stats.votesAgainst.size, 0);
+                const extended = await kind.extend(lock, 6000);
+                assert.ok(extended.expiration > Date.now() + 5000);
+                assert.equal(extended.value, lock.value);
+                const { attempts } = await kind.release(extended);
+                assert.equal((await attempts[0]).votesFor.size, count);
+                assert.equal(extended.expiration, 0);
+            }
+        });
+
+        test("a lock that is taken fails with the statistics of every attempt, and tells of each vote", async () => {
+            for (const [kind, ErrorClass] of [[redlock(quick), ExecutionError], [original(quick), NodeExecutionError]]) {
+                const name = resource();
+                const lock = await original().acquire([name], 60_000);
+                const told = [];
+                kind.on("error", (error) => told.push(error));
+                const error = await rejection(kind.acquire([name], 1000));
+                assert.ok(error instanceof ErrorClass && error instanceof Error);
+                assert.equal(error.message, "The operation was unable to achieve a quorum during its retry window.");
+                assert.equal(error.attempts.length, 3);
+                for (const attempt of error.attempts) {
+                    const { votesFor, votesAgainst } = await attempt;
+                    assert.equal(votesFor.size, 0);
+                    assert.equal(votesAgainst.size, count);
+                    for (const reason of votesAgainst.values()) assert.equal(reason.constructor.name, "ResourceLockedError");
+                }
+                // node-redlock also tells that there was nothing to clean up.
+                assert.ok(told.length >= 3 * count && (ErrorClass !== ExecutionError || told.length === 3 * count));
+                await lock.release();
+            }
+        });
+
+        test("both exclude each other", async () => {
+            const name = resource();
+            const ours = await redlock().acquire([name], 60_000);
+            await rejection(original(quick).acquire([name], 1000));
+            await ours.release();
+            const theirs = await original().acquire([name], 60_000);
+            const error = await rejection(redlock(quick).acquire([name], 1000));
+            assert.ok(error.cause instanceof ContendedError, "the cause says more");
+            await theirs.release();
+        });
+
+        test("what using refuses, and how, is the same", async () => {
+            for (const kind of [redlock(), original()]) {
+                const name = [resource()];
+                assert.match((await rejection(kind.using(name, 500, async () => {}))).message, /at least 100ms greater/);
+                assert.match((await rejection(kind.using(name, 5000.5, async () => {}))).message, /integer/);
+                assert.match((await rejection(kind.acquire(name, 0.5))).message, /integer/);
+                assert.match((await rejection(kind.using(name, 5000, {}))).message, /not a function/);
+                const thrown = new TypeError("of the routine");
+                assert.equal(await rejection(kind.using(name, 5000, () => Promise.reject(thrown))), thrown);
+            }
+            assert.throws(() => new Redlock([]), /at least one redis client/);
+            assert.throws(() => new NodeRedlock([]), /at least one redis client/);
+        });
+    });
+}
+
+test("settings can be given for each call", async () => {
+    const name = resource();
+    const redlock = new Redlock(servers.map((server) => client(server)));
+    const lock = await redlock.acquire([name], 60_000);
+    const error = await rejection(redlock.acquire([name], 1000, { retryCount: 0 }));
+    assert.equal(error.attempts.length, 1);
+    const waiting = redlock.acquire([name], 1000, { retryCount: -1, retryDelay: 10, retryJitter: 0 });
+    await lock.release();
+    await (await waiting).release();
+});
+
+test("using extends the lock, and its signal aborts by the expiration if that fails", async () => {
+    const name = resource();
+    const redlock = new Redlock(servers.map((server) => client(server)));
+    const settings = { automaticExtensionThreshold: 100 };
+    const alive = await redlock.using([name], 400, settings, async (signal) => {
+        const end = Date.now() + 900;
+        await until("it was held for longer than its duration", () => Date.now() > end || signal.aborted);
+        return !signal.aborted;
+    });
+    assert.ok(alive);
+    let seen;
+    const error = await rejection(redlock.using([name], 400, settings, async (signal) => {
+        for (const server of servers) await server.client.del(name);
+        await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+        seen = signal.error;
+    }));
+    assert.ok(error instanceof ExecutionError && error.cause instanceof LostError);
+    assert.equal(seen, error, "signal.error is there");
+});
+
+test("quit ends the clients", async () => {
+    const own = servers.map((server) => client(server));
+    const redlock = new Redlock(own);
+    assert.deepEqual([...redlock.clients], own);
+    await (await redlock.acquire([resource()], 1000)).release();
+    await redlock.quit();
+    await until("all have ended", () => own.every(({ status }) => status === "end"));
+});
+
+test("listeners come and go", () => {
+    const redlock = new Redlock([client(servers[0])]);
+    const heard = [];
+    const listener = (error) => heard.push(error);
+    redlock.on("error", listener).once("error", listener);
+    redlock.emit("error", 1);
+    redlock.emit("error", 2);
+    redlock.off("error", listener);
+    assert.equal(redlock.emit("error", 3), false, "and an error without a listener ends no process");
+    assert.deepEqual(heard, [1, 1, 2]);
+});
+
+test("a client's key prefix is kept", async () => {
+    const name = resource();
+    const prefixed = () => servers.map((server) => client(server, { keyPrefix: "app:" }));
+    const lock = await new Redlock(prefixed()).acquire([name, `${name} too`], 5000);
+    assert.equal(await servers[0].client.get(`app:${name} too`), lock.value);
+    await rejection(new NodeRedlock(prefixed(), quick).acquire([name], 1000));
+    await lock.release();
+});
+
+suite("where node-redlock has defects", () => {
+    test("an even number of clients ends in a decision", async () => {
+        const name = resource();
+        await servers[0].client.set(name, "somebody", "PX", 60_000);
+        const redlock = new Redlock(servers.slice(0, 2).map((server) => client(server)), quick);
+        assert.ok((await rejection(redlock.acquire([name], 1000))) instanceof ExecutionError);
+        assert.equal(await servers[1].client.exists(name), 0, "and nothing is left");
+    });
+
+    test("clients that never answer end in a decision, and in statistics", async () => {
+        const hung = new Set();
+        try {
+            const redlock = new Redlock(servers.map((server) => client(server)), quick);
+            await (await redlock.acquire([resource()], 1000)).release();
+            for (const server of servers.slice(0, 2)) hung.add(server).forEach(({ process }) => process.kill("SIGSTOP"));
+            const error = await rejection(redlock.acquire([resource()], 1000));
+            assert.ok(error.cause instanceof NoQuorumError);
+            for (const attempt of error.attempts) assert.equal((await attempt).votesAgainst.size, 2);
+        } finally {
+            for (const { process } of hung) process.kill("SIGCONT");
+        }
+    });
+
+    test("a lock that expired is released at once, with an error that says why", async () => {
+        const redlock = new Redlock(servers.map((server) => client(server)));
+        const lock = await redlock.acquire([resource()], 50);
+        await until("it has expired", () => Date.now() > lock.expiration);
+        await until("it is lost", async () => (await rejection(lock.extend(50))).message.includes("already-expired"));
+        const error = await rejection(lock.release());
+        assert.ok(error instanceof ExecutionError && error.cause instanceof LostError);
+    });
+
+    test("an extension to a shorter duration shortens nothing", async () => {
+        const name = resource();
+        const redlock = new Redlock(servers.map((server) => client(server)));
+        const lock = await redlock.acquire([name], 60_000);
+        const extended = await lock.extend(5000);
+        assert.ok(extended.expiration > Date.now() + 50_000);
+        assert.ok((await servers[0].client.pttl(name)) > 50_000);
+        await extended.release();
+    });
+
+    test("custom scripts are refused, not ignored", () => {
+        assert.throws(() => new Redlock([client(servers[0])], {}, { acquireScript: "return 1" }), /not supported/);
+    });
+
+    test("a release can be repeated", async () => {
+        const redlock = new Redlock(servers.map((server) => client(server)));
+        const lock = await redlock.acquire([resource()], 5000);
+        await lock.release();
+        await lock.release();
+    });
+});
+
+test("a lock can be put together in another process", async () => {
+    const name = resource();
+    const lock = await new Redlock(servers.map((server) => client(server))).acquire([name], 5000);
+    const other = new Redlock(servers.map((server) => client(server)));
+    const same = new Lock(other, [name], lock.value, [], lock.expiration);
+    const extended = await same.extend(10_000);
+    assert.ok(extended.expiration > Date.now() + 5000);
+    await extended.release();
+    assert.equal(await servers[0].client.exists(name), 0);
+});
+
+test("a cluster is one client", async (t) => {
+    const nodes = [];
+    for (let index = 0; index < 3; index += 1) {
+        nodes.push(await startRedis(await port(), ["--cluster-enabled", "yes"]));
+    }
+    t.after(async () => {
+        for (const { client, process } of nodes) {
+            client.disconnect();
+            await stop(process);
+        }
+    });
+    const bounds = [0, 5461, 10_923, 16_384];
+    for (const [index, { client }] of nodes.entries()) {
+        await client.cluster("ADDSLOTSRANGE", bounds[index], bounds[index + 1] - 1);
+        for (const other of nodes) await client.cluster("MEET", "127.0.0.1", other.port);
+    }
+    await until("the cluster is up", async () => {
+        const infos = await Promise.all(nodes.map(({ client }) => client.cluster("INFO")));
+        return infos.every((info) => info.includes("cluster_state:ok") && info.includes("cluster_known_nodes:3"));
+    });
+    const cluster = new Cluster([{ host: "127.0.0.1", port: nodes[0].port }]);
+    t.after(() => cluster.disconnect());
+    const redlock = new Redlock([cluster], quick);
+    // They are on different masters.
+    for (const name of ["a", "b", "c", "d", "{redlock}one"]) {
+        const lock = await redlock.acquire([name], 5000);
+        assert.equal(await cluster.get(name), lock.value);
+        await rejection(new NodeRedlock([cluster], quick).acquire([name], 1000));
+        const extended = await lock.extend(5000);
+        await extended.release();
+        assert.equal(await cluster.exists(name), 0);
+    }
+    const both = ["{order:7}:stock", "{order:7}:invoice"];
+    await (await redlock.acquire(both, 5000)).release();
+    const error = await rejection(redlock.acquire(["a", "b"], 5000));
+    const [stats] = await Promise.all(error.attempts);
+    assert.match([...stats.votesAgainst.values()][0].message, /slot/i, "in a cluster they must share a slot");
+});
+
+assert.ok(ResourceLockedError.prototype instanceof Error);
