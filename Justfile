@@ -39,6 +39,11 @@ nightly: (doubt "sim --seeds 1000000") (doubt "model --nightly") (doubt "mutants
 [group('test')]
 mutate *ARGS:
     scripts/mutate.sh {{ ARGS }}
+# The npm package in every runtime, from its tarball; needs `just wasm`. E.g. `just npm-test redlock.test.js`
+[group('test')]
+npm-test *ARGS:
+    cargo build --locked --quiet -p redlatch-cli
+    node crates/redlatch-wasm/npm/scripts/test.js {{ ARGS }}
 
 # Format, lints, documentation, dependencies, the bare target; no test is run
 [group('check')]

@@ -163,6 +163,7 @@ if has cargo && has cc; then
 fi
 if has_python; then setup_peers; fi
 if has_node; then setup_playwright; fi
+. scripts/setup-npm.sh
 if [ "$missing" -gt 0 ]; then
     say "setup: install the above and run it again"
     exit 1
