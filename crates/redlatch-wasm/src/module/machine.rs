@@ -161,8 +161,8 @@ pub struct Machine {
     lock: Lock,
     dialect: wire::Dialect,
     names: Names,
-    /// The commands that were neither answered nor given up, and their ids.
-    in_flight: Vec<(u32, Command)>,
+    /// The commands that may still be answered, the latest last.
+    in_flight: Vec<InFlight>,
     /// The id of the latest command.
     last_id: u32,
     /// The command whose arguments were given last.
@@ -175,6 +175,18 @@ pub struct Machine {
     value: Value,
     sightings: Vec<Option<Sighting>>,
 }
+
+/// One command that was handed out.
+#[derive(Debug)]
+struct InFlight {
+    id: u32,
+    command: Command,
+    given_up: bool,
+}
+
+/// How many commands that were given up are remembered for the sake of a late answer: twice as many as one
+/// fan-out can have.
+const GIVEN_UP_MAX: usize = 32;
 
 /// One node's answer.
 #[derive(Clone, Copy, Debug)]
@@ -295,7 +307,7 @@ impl Machine {
     }
 
     /// Takes the answer of a node to the command `id`, and says how it was understood. An id that was
-    /// answered or given up before changes nothing.
+    /// answered before changes nothing.
     #[wasm_bindgen(js_name = handleValue)]
     pub fn handle_value(&mut self, now: f64, id: u32) -> Vote {
         let Some(command) = self.take(id) else {
@@ -313,12 +325,15 @@ impl Machine {
         self.handle_reply(now, id, &command, reply)
     }
 
-    /// The command `id` will not be answered: its node cannot be reached, or it took too long, or what
-    /// came back is no value.
+    /// The command `id` is given up: its node cannot be reached, or it takes too long, or what came back is
+    /// no value. Should an answer come after all, it may still be handed in.
     #[wasm_bindgen(js_name = handleFailure)]
     pub fn handle_failure(&mut self, now: f64, id: u32) {
         self.value.clear();
-        if let Some(command) = self.take(id) {
+        let known = self.in_flight.iter_mut().find(|known| known.id == id && !known.given_up);
+        if let Some(known) = known {
+            known.given_up = true;
+            let command = known.command;
             self.handle_reply(now, id, &command, Reply::Unknown);
         }
     }
@@ -332,13 +347,14 @@ impl Machine {
     // Outputs.
 
     /// The next command to carry out, by its id, which is never used again; 0 if there is none. Each
-    /// wants one `handleValue` or `handleFailure`, the later the better than never.
+    /// wants a `handleValue` or a `handleFailure`, late rather than never.
     #[wasm_bindgen(js_name = pollCommand)]
     pub fn poll_command(&mut self) -> u32 {
         let Some(command) = self.lock.poll_command() else { return 0 };
         self.poll_for(&command).ask(&command);
         self.last_id = self.last_id.wrapping_add(1).max(1);
-        self.in_flight.push((self.last_id, command));
+        self.forget_oldest();
+        self.in_flight.push(InFlight { id: self.last_id, command, given_up: false });
         self.last_id
     }
 
@@ -527,7 +543,7 @@ impl Machine {
     #[wasm_bindgen(js_name = inFlight)]
     #[must_use]
     pub fn in_flight(&self) -> u32 {
-        self.in_flight.len() as u32
+        self.in_flight.iter().filter(|known| !known.given_up).count() as u32
     }
 
     /// What nodes store for the latest lease, 40 hexadecimal digits; empty if there was none. Whoever has
@@ -675,13 +691,23 @@ impl Machine {
     }
 
     fn command(&self) -> Option<&Command> {
-        self.in_flight.last().map(|(_, command)| command)
+        self.in_flight.last().map(|known| &known.command)
     }
 
     fn take(&mut self, id: u32) -> Option<Command> {
-        let place = self.in_flight.iter().position(|(known, _)| *known == id)?;
+        let place = self.in_flight.iter().position(|known| known.id == id)?;
         // In order, so that the latest command stays the last.
-        Some(self.in_flight.remove(place).1)
+        Some(self.in_flight.remove(place).command)
+    }
+
+    /// Bounds what is remembered of a node that never answers.
+    fn forget_oldest(&mut self) {
+        let given_up = self.in_flight.iter().filter(|known| known.given_up);
+        if given_up.count() >= GIVEN_UP_MAX
+            && let Some(oldest) = self.in_flight.iter().position(|known| known.given_up)
+        {
+            self.in_flight.remove(oldest);
+        }
     }
 
     fn handle_reply(&mut self, now: f64, id: u32, command: &Command, reply: Reply) -> Vote {
