@@ -26,7 +26,7 @@ build_module() {
 }
 
 [ -x "$opt" ] || { say "wasm: wasm-opt is missing; run: just setup"; exit 1; }
-build_module -p redlatch-wasm --lib --crate-type cdylib --features module --profile wasm --target "$wasm_target"
+build_module -p redlatch-wasm --lib --crate-type cdylib --no-default-features --features module --profile wasm --target "$wasm_target"
 rm -rf "$out/new"
 mkdir -p "$out/new"
 cargo run --locked --quiet -p redlatch-wasm-build -- "$target_dir/$wasm_target/wasm/redlatch_wasm.wasm" "$out/new"
