@@ -2,6 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { copyFileSync, existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { deflateRawSync } from "node:zlib";
 
 const here = join(import.meta.dirname, "..");
 const module = join(here, "../../../target/wasm/pkg");
@@ -17,7 +18,8 @@ execFileSync(process.execPath, [join(here, "node_modules/typescript/bin/tsc"), "
 copyFileSync(join(module, "core.js"), join(dist, "core.js"));
 const wasm = readFileSync(join(module, "core_bg.wasm"));
 writeFileSync(join(dist, "core_bg.wasm"), wasm);
-writeFileSync(join(dist, "core_b64.js"), `export default "${wasm.toString("base64")}";\n`);
+const deflated = deflateRawSync(wasm, { level: 9, memLevel: 9 }).toString("base64");
+writeFileSync(join(dist, "core_deflated.js"), `export default "${deflated}";\n`);
 
 // What is not reachable from a declaration that users import would make them need libraries of a browser.
 const kept = new Set();

@@ -8,6 +8,9 @@ const here = join(import.meta.dirname, "..");
 const base = join(here, "../../../target/npm");
 const fresh = join(base, "fresh");
 
+/** A test that takes as long hangs. */
+const TEST_MS_MAX = 240_000;
+
 function run(command, args, options = {}) {
     const { status, error, stdout } = spawnSync(command, args, { stdio: ["ignore", "pipe", "inherit"], encoding: "utf8", ...options });
     if (error !== undefined || status !== 0) {
@@ -37,7 +40,7 @@ writeFileSync(join(fresh, "package.json"), JSON.stringify({ name: "fresh", priva
 run("npm", ["install", "--offline", "--no-audit", "--no-fund", "--silent"], { cwd: fresh });
 
 const files = process.argv.length > 2 ? process.argv.slice(2) : readdirSync(fresh).filter((name) => name.endsWith(".test.js"));
-const { status } = spawnSync(process.execPath, ["--test", "--test-concurrency=1", "--test-force-exit", ...files], {
+const { status } = spawnSync(process.execPath, ["--test", "--test-concurrency=1", "--test-force-exit", `--test-timeout=${TEST_MS_MAX}`, ...files], {
     cwd: fresh,
     stdio: "inherit",
     env: { ...process.env, REDLATCH_TARBALL: join(base, filename) },

@@ -63,7 +63,7 @@ export abstract class Client {
     }
 
     /** The module of this build. @internal */
-    protected abstract wasm(): core.SyncInitInput;
+    protected abstract wasm(): WebAssembly.Module | Promise<WebAssembly.Module>;
 
     /**
      * Acquires the lock on one resource, or on several together, for `ttl` ms, waiting for it if it is taken.
@@ -128,7 +128,7 @@ export abstract class Client {
 
     /** Asks all nodes who holds the lock. A look, for people: by the time it resolves it may be otherwise. */
     async inspect(resources: string | readonly string[]): Promise<Inspection> {
-        const context = this.#ready();
+        const context = await this.#ready();
         const inspection = this.#inspection(context, list(resources));
         try {
             const said = await look(context, inspection, LOOK_TIMEOUT_MS, () => false);
@@ -165,7 +165,7 @@ export abstract class Client {
             extend: () => drive.extend(),
             release: () => drive.release(),
             async check() {
-                const inspection = client.#inspection(client.#ready(), names);
+                const inspection = client.#inspection(await client.#ready(), names);
                 try {
                     return await drive.check(inspection, options.nodeTimeout ?? LOOK_TIMEOUT_MS);
                 } finally {
@@ -177,27 +177,27 @@ export abstract class Client {
 
     /** Acquires, without a handle. @internal */
     async drive(names: readonly string[], ttl: number, options: LockOptions, extras: Extras): Promise<Drive> {
-        const drive = this.#drive(names, ttl, options, extras);
+        const drive = this.#drive(await this.#ready(), names, ttl, options, extras);
         const fence = options.fence !== false && !this.#options.plain;
         await drive.acquire(fence, options.signal);
         return drive;
     }
 
     /** Takes over a lease, `remaining` ms of it. @internal */
-    adopt(
+    async adopt(
         names: readonly string[],
         ttl: number,
         options: LockOptions,
-        lease: { token: string; fence: number | undefined; remaining: number },
+        lease: () => { token: string; fence: number | undefined; remaining: number },
         observer: Observer,
-    ): Drive {
-        const drive = this.#drive(names, ttl, options, { observer });
-        drive.adopt(lease.token, lease.fence ?? 0, lease.remaining);
+    ): Promise<Drive> {
+        const drive = this.#drive(await this.#ready(), names, ttl, options, { observer });
+        const { token, fence = 0, remaining } = lease();
+        drive.adopt(token, fence, remaining);
         return drive;
     }
 
-    #drive(names: readonly string[], ttl: number, options: LockOptions, extras: Extras): Drive {
-        const context = this.#ready();
+    #drive(context: Context, names: readonly string[], ttl: number, options: LockOptions, extras: Extras): Drive {
         const { once = false, renewed = false, observer } = extras;
         const list = settings(context.module, this.#nodes.length, ttl, this.#options, options, once, renewed);
         return new Drive(context, this.#machine(context.module, list, names), ttl, options.waitUntil, observer);
@@ -243,9 +243,9 @@ export abstract class Client {
     }
 
     /** The module, instantiated by the first lock: at global scope there is nothing to wait for. */
-    #ready(): Context {
+    async #ready(): Promise<Context> {
         if (this.#context === undefined) {
-            core.initSync({ module: this.wasm() });
+            core.initSync({ module: await this.wasm() });
             const { restartGuard, fenceRetention } = this.#options;
             if (restartGuard !== undefined) number("restartGuard", restartGuard, 1);
             if (fenceRetention !== undefined) number("fenceRetention", fenceRetention, 86_400_000);

@@ -149,7 +149,7 @@ export abstract class RedlockClient {
     /** Releases a lock. It is not held any more, whatever the clients say. */
     async release(lock: Lock, _settings?: Partial<Settings>): Promise<ExecutionResult> {
         const { drive, book } =
-            this.#holds.get(lock) ?? this.#adopt(lock, lock.expiration - Date.now(), this.settings, lock.value);
+            this.#holds.get(lock) ?? await this.#adopt(lock, lock.expiration - Date.now(), this.settings);
         lock.expiration = 0;
         book.begin("release");
         try {
@@ -169,7 +169,7 @@ export abstract class RedlockClient {
         const merged = merge(this.settings, settings);
         const { retryCount, retryDelay, retryJitter } = merged;
         const known = this.#holds.get(existing);
-        const hold = known?.duration === duration ? known : this.#adopt(existing, duration, merged, existing.value);
+        const hold = known?.duration === duration ? known : await this.#adopt(existing, duration, merged);
         const { drive, book } = hold;
         book.begin("extend");
         for (let tries = 0; ; tries += 1) {
@@ -316,14 +316,16 @@ export abstract class RedlockClient {
     }
 
     /** Takes over a lock that was made elsewhere, or that is to have another duration. */
-    #adopt(lock: Lock, duration: number, settings: Settings, token: string): Hold {
-        const known = this.#holds.get(lock);
-        const remaining = Math.max(known?.drive.remaining() ?? lock.expiration - Date.now(), 0);
-        known?.drive.detach();
+    async #adopt(lock: Lock, duration: number, settings: Settings): Promise<Hold> {
         const book = new Book(this);
         const ttl = Math.max(Math.ceil(duration), ADOPTED_MIN_MS);
-        const lease = { token, fence: undefined, remaining };
-        const drive = this.#client.adopt(names(lock.resources), ttl, lockOptions(settings, false), lease, book);
+        const lease = (): { token: string; fence: undefined; remaining: number } => {
+            const known = this.#holds.get(lock);
+            const remaining = Math.max(known?.drive.remaining() ?? lock.expiration - Date.now(), 0);
+            known?.drive.detach();
+            return { token: lock.value, fence: undefined, remaining };
+        };
+        const drive = await this.#client.adopt(names(lock.resources), ttl, lockOptions(settings, false), lease, book);
         const hold = { drive, book, duration };
         this.#holds.set(lock, hold);
         return hold;

@@ -15,7 +15,7 @@ export async function startRedis(redisPort, args = []) {
     ]);
     const client = new Redis({ port: redisPort, host: "127.0.0.1", retryStrategy: () => 20, maxRetriesPerRequest: null });
     client.on("error", () => {});
-    await until(`redis-server answers (${process.log})`, () => client.ping());
+    await alive(process, client.ping());
     return { process, client, port: redisPort };
 }
 
@@ -55,8 +55,18 @@ async function startNode(kind) {
         default:
             throw new Error(`there is no proxy ${kind}`);
     }
-    await answers(node);
+    await alive(node.process, answers(node));
     return node;
+}
+
+/** What is waited for, unless the process ends before. */
+async function alive(process, promise) {
+    const end = process?.ended.then(() => {
+        throw new Error(`${process.spawnargs.join(" ")} has ended: ${process.log}`);
+    });
+    // Nobody may be looking any more when it ends.
+    end?.catch(() => {});
+    return Promise.race([promise, end ?? promise]);
 }
 
 /** Waits until the proxy answers for its Redis. */

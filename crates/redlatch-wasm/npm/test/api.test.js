@@ -1,0 +1,396 @@
+// What the scenario cannot show: clocks, transports, late answers, secrets.
+import assert from "node:assert/strict";
+import net from "node:net";
+import { after, before, suite, test } from "node:test";
+import { Redis } from "ioredis";
+import {
+    AcquireError, ContendedError, InvalidRequestError, LostError, NodeError, NoQuorumError, Redlatch, ioredis, nodeRedis,
+    resp, upstash,
+} from "redlatch";
+import { createClient } from "redis";
+import { startRedis } from "./lib/fleet.js";
+import { port, stop, until } from "./lib/processes.js";
+import { listen, close, send, startUpstash, text } from "./lib/stub.js";
+
+const servers = [];
+const clients = [];
+let names = 0;
+const resource = () => `api ${(names += 1)}`;
+
+function client(server, options = {}) {
+    const redis = new Redis({ host: "127.0.0.1", port: server.port, ...options });
+    redis.on("error", () => {});
+    clients.push(redis);
+    return redis;
+}
+
+function rejection(promise) {
+    return promise.then((value) => assert.fail(`it resolved to ${value}`), (error) => error);
+}
+
+before(async () => {
+    for (let index = 0; index < 3; index += 1) {
+        servers.push(await startRedis(await port(), ["--user", "locker", "on", ">secret-of-redis", "~*", "+@all"]));
+    }
+});
+
+after(async () => {
+    for (const redis of clients) redis.disconnect();
+    for (const server of servers) {
+        server.client.disconnect();
+        await stop(server.process);
+    }
+});
+
+/** Nodes of the caller's own making, and what they were sent. */
+function custom(answer = ([, ...args], redis) => redis.call(...args)) {
+    const sent = [];
+    const nodes = servers.map((server, index) => {
+        const redis = client(server);
+        return {
+            name: `n${index}`,
+            send(args, { signal }) {
+                sent.push({ args, index, signal });
+                return answer([index, ...args], redis, signal);
+            },
+        };
+    });
+    return { nodes, sent };
+}
+
+suite("the clock", () => {
+    /** A clock that moves only when it is told to. */
+    function time() {
+        return {
+            wall: 1_800_000_000_000,
+            steady: 5000,
+            date() {
+                return this.wall;
+            },
+            performance() {
+                return this.steady;
+            },
+            pass(ms) {
+                this.wall += ms;
+                this.steady += ms;
+            },
+        };
+    }
+
+    test("one that stands still between I/O is brought up to date by a check", async () => {
+        const clock = time();
+        const real = { at: 0 };
+        // As on workers: the clock shows the time of the latest I/O.
+        const { nodes } = custom(async ([, ...args], redis) => {
+            const reply = await redis.call(...args);
+            clock.pass(real.at);
+            real.at = 0;
+            return reply;
+        });
+        const redlatch = new Redlatch(nodes, { clock });
+        const lock = await redlatch.acquire(resource(), 10_000);
+        const before = lock.remaining();
+        assert.equal(before, 9898);
+        real.at = 4000;
+        assert.equal(lock.remaining(), before, "without I/O the clock stands still");
+        assert.equal(await lock.check(), before - 4000);
+        real.at = 6000;
+        assert.ok(lock.isValid, "and so it seems to be valid");
+        assert.equal(await lock.check(), 0);
+        assert.equal((await lock.lost).loss, "expired");
+    });
+
+    test("a wall clock that runs ahead ends a lock: the machine was suspended", async () => {
+        const clock = time();
+        const lock = await new Redlatch(custom().nodes, { clock }).acquire(resource(), 10_000);
+        clock.wall += 9000;
+        assert.equal(lock.remaining(), 898);
+        clock.wall += 898;
+        assert.equal(lock.remaining(), 0);
+        clock.wall -= 9898;
+        assert.equal(lock.remaining(), 0, "once it has said so, it never says otherwise");
+        assert.ok((await rejection(lock.extend())) instanceof LostError);
+    });
+
+    test("a wall clock that was set back lengthens nothing", async () => {
+        const clock = time();
+        const lock = await new Redlatch(custom().nodes, { clock }).acquire(resource(), 10_000);
+        clock.wall -= 3_600_000;
+        clock.steady += 5000;
+        assert.equal(lock.remaining(), 4898);
+        // Suspended now: it counts from where it was set to.
+        clock.wall += 5000 + 4898;
+        assert.equal(lock.remaining(), 0);
+    });
+
+    test("the time before the answers counts", async () => {
+        const clock = time();
+        const { nodes } = custom(async ([, ...args], redis) => {
+            const reply = await redis.call(...args);
+            clock.pass(400);
+            return reply;
+        });
+        const lock = await new Redlatch(nodes, { clock }).acquire(resource(), 10_000, { nodeTimeout: 5000, fence: false });
+        assert.ok(lock.remaining() <= 9898 - 800, `two answers came before it was granted: ${lock.remaining()}`);
+        await lock.release();
+    });
+
+    test("what is granted when nothing of it is left is no lock", async () => {
+        const clock = time();
+        const { nodes } = custom(async ([, ...args], redis) => {
+            const reply = await redis.call(...args);
+            clock.pass(2000);
+            return reply;
+        });
+        const error = await rejection(new Redlatch(nodes, { clock }).tryAcquire(resource(), 1000, { nodeTimeout: 60_000 }));
+        assert.ok(error instanceof AcquireError, `${error}`);
+    });
+
+    test("starts are rounded down and ends up", async () => {
+        const clock = time();
+        clock.steady += 0.9;
+        const lock = await new Redlatch(custom().nodes, { clock }).acquire(resource(), 10_000);
+        clock.steady += 0.2;
+        assert.equal(lock.remaining(), 9897);
+    });
+});
+
+suite("transports", () => {
+    const kinds = {
+        "clients of ioredis": () => servers.map((server) => ioredis(client(server))),
+        "clients of node-redis": async () => Promise.all(servers.map(async ({ port }, index) => {
+            const redis = createClient({ url: `redis://127.0.0.1:${port}` });
+            clients.push({ disconnect: () => redis.destroy() });
+            redis.on("error", () => {});
+            return nodeRedis(await redis.connect(), `n${index}`);
+        })),
+        "clients of node-redis with RESP3": async () => Promise.all(servers.map(async ({ port }, index) => {
+            const redis = createClient({ url: `redis://127.0.0.1:${port}`, RESP: 3 });
+            clients.push({ disconnect: () => redis.destroy() });
+            return nodeRedis(await redis.connect(), `n${index}`);
+        })),
+        "sockets with a user and a password": () => servers.map(({ port }, index) => resp({
+            connect: () => net.connect(port, "127.0.0.1"), user: "locker", password: "secret-of-redis", name: `n${index}`,
+        })),
+        "streams": () => servers.map(({ port }, index) => resp({
+            async connect() {
+                const { Duplex } = await import("node:stream");
+                return Duplex.toWeb(net.connect(port, "127.0.0.1"));
+            },
+            name: `n${index}`,
+        })),
+        "anything that can send": () => custom().nodes,
+        "anything that answers bytes": () => servers.map((server) => {
+            const redis = client(server);
+            return { send: (args) => redis.callBuffer(...args) };
+        }),
+    };
+    for (const [kind, make] of Object.entries(kinds)) {
+        test(`${kind} are nodes`, async () => {
+            const redlatch = new Redlatch(await make());
+            const name = resource();
+            const lock = await redlatch.acquire(name, 10_000);
+            const error = await rejection(redlatch.tryAcquire(name, 10_000));
+            assert.ok(error instanceof ContendedError, `${error}`);
+            await lock.extend();
+            assert.ok((await lock.check()) > 0);
+            assert.equal((await redlatch.inspect(name)).state, "held");
+            await lock.release();
+            await lock.settled;
+            for (const { client } of servers) assert.equal(await client.exists(name), 0);
+        });
+    }
+
+    test("a wrong password fails, and is not told", async () => {
+        const nodes = servers.map(({ port }) => resp({ connect: () => net.connect(port, "127.0.0.1"), user: "locker", password: "wrong-secret" }));
+        const error = await rejection(new Redlatch(nodes).tryAcquire(resource(), 1000));
+        assert.ok(error instanceof NoQuorumError && /WRONGPASS/.test(error.message), `${error}`);
+        assert.ok(!error.message.includes("wrong-secret"));
+    });
+
+    test("a transport that throws, or answers nonsense, is no vote", async () => {
+        const nonsense = [
+            () => { throw new TypeError("at once"); },
+            () => Promise.reject("no error"),
+            () => undefined,
+            () => true,
+            () => [1, [2]],
+            () => [1, 2.5],
+            () => ["1", 1],
+            () => Array(100_000).fill(1),
+            () => ({ result: [1, 1] }),
+            () => Number.MAX_VALUE,
+            () => NaN,
+        ];
+        for (const answer of nonsense) {
+            const redlatch = new Redlatch(custom(answer).nodes);
+            assert.ok((await rejection(redlatch.tryAcquire(resource(), 1000, { nodeTimeout: 50 }))) instanceof NoQuorumError, String(answer));
+        }
+    });
+
+    test("a client whose numbers are strings is refused", () => {
+        assert.throws(() => ioredis(client(servers[0], { stringNumbers: true })), InvalidRequestError);
+    });
+
+    test("only SET NX PX and EVAL are sent", async () => {
+        const { nodes, sent } = custom();
+        for (const plain of [true, false]) {
+            const lock = await new Redlatch(nodes, { plain }).acquire(resource(), 10_000);
+            await lock.extend();
+            await lock.check();
+            await lock.release();
+            await lock.settled;
+        }
+        for (const { args } of sent) {
+            assert.ok(args[0] === "EVAL" || (args[0] === "SET" && args[3] === "NX" && args[4] === "PX"), args.join(" "));
+        }
+        assert.deepEqual(new Set(sent.map(({ args }) => args[0])), new Set(["SET", "EVAL"]));
+    });
+});
+
+suite("what comes late", () => {
+    test("a key that is set after its attempt was given up is deleted again", async () => {
+        const name = resource();
+        const late = [];
+        // Acquires are held back, and go through when all is over. The signal is not heeded.
+        const { nodes } = custom(([, ...args], redis) => {
+            if (!args.includes("10000")) return redis.call(...args);
+            return new Promise((resolve, reject) => late.push(() => redis.call(...args).then(resolve, reject)));
+        });
+        const background = [];
+        const error = await rejection(new Redlatch(nodes).tryAcquire(name, 10_000, {
+            nodeTimeout: 50, waitUntil: (work) => background.push(work),
+        }));
+        assert.ok(error instanceof NoQuorumError);
+        assert.equal(background.length, 1);
+        assert.equal(late.length, 3);
+        for (const apply of late) apply();
+        await Promise.all(background);
+        for (const { client } of servers) assert.equal(await client.exists(name), 0);
+    });
+
+    test("nodes that never answer do not keep an operation from ending", async () => {
+        const redlatch = new Redlatch(custom(() => new Promise(() => {})).nodes);
+        assert.ok((await rejection(redlatch.acquire(resource(), 1000, { wait: 200, nodeTimeout: 50 }))) instanceof AcquireError);
+        const controller = new AbortController();
+        const waiting = redlatch.acquire(resource(), 1000, { signal: controller.signal, nodeTimeout: 50 });
+        controller.abort("reason");
+        assert.equal(await rejection(waiting), "reason");
+        assert.equal((await redlatch.inspect(resource())).state, "undecided");
+    });
+
+    test("the signal of each command aborts when nobody waits any more", async () => {
+        const { nodes, sent } = custom(([, ..._args], _redis, signal) =>
+            new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason))));
+        const error = await rejection(new Redlatch(nodes).tryAcquire(resource(), 1000, { nodeTimeout: 50 }));
+        assert.ok(error instanceof NoQuorumError);
+        await until("all are given up", () => sent.slice(0, 3).every(({ signal }) => signal.aborted));
+        assert.ok(sent[0].signal.reason instanceof NodeError);
+    });
+});
+
+suite("proxies", () => {
+    let stubs;
+
+    before(async () => {
+        stubs = await Promise.all(servers.map(({ port }) => startUpstash(port, "secret-token")));
+    });
+
+    after(() => Promise.all((stubs ?? []).map((stub) => stub.close())));
+
+    const nodes = (options = {}) => stubs.map(({ url }) => upstash({ url, token: "secret-token", insecure: true, ...options }));
+
+    test("names and tokens are in no URL", async () => {
+        const lock = await new Redlatch(nodes()).acquire("secret-name", 10_000);
+        await lock.release();
+        await lock.settled;
+        for (const { seen } of stubs) {
+            for (const { method, url } of seen.requests) assert.equal(`${method} ${url}`, "POST /");
+        }
+    });
+
+    test("commands of one moment are one request, if that is wanted", async () => {
+        for (const { seen } of stubs) seen.requests.length = 0;
+        const redlatch = new Redlatch(nodes({ batch: true }));
+        await (await redlatch.acquire(resource(), 10_000)).release();
+        const before = stubs[0].seen.requests.length;
+        const many = await Promise.all(Array.from({ length: 20 }, () => redlatch.acquire(resource(), 10_000)));
+        assert.equal(stubs[0].seen.requests.length, before + 1, "twenty locks are one request");
+        assert.equal(stubs[0].seen.requests.at(-1).url, "/pipeline");
+        assert.equal(new Set(many.map(({ fence }) => fence)).size >= 1, true);
+        await Promise.all(many.map((lock) => lock.release()));
+        const taken = resource();
+        const lock = await redlatch.acquire(taken, 10_000);
+        const results = await Promise.allSettled([redlatch.tryAcquire(taken, 1000), redlatch.tryAcquire(resource(), 1000)]);
+        assert.ok(results[0].reason instanceof ContendedError, "each has its own answer");
+        assert.equal(results[1].status, "fulfilled");
+        await lock.release();
+    });
+
+    test("a batch that fails fails each of its commands, and its items fail alone", async () => {
+        const answers = [
+            (response) => send(response, 500, { error: "ERR none" }),
+            (response) => send(response, 200, []),
+            (response) => send(response, 200, { result: [1, 1] }),
+            () => {},
+        ];
+        for (const answer of answers) {
+            const server = await listen(async (request, response) => {
+                await text(request);
+                answer(response);
+            });
+            const node = upstash({ url: `http://127.0.0.1:${server.address().port}`, token: "t", insecure: true, batch: true });
+            const redlatch = new Redlatch([node]);
+            const results = await Promise.allSettled([1, 2].map(() => redlatch.tryAcquire(resource(), 1000, { nodeTimeout: 100 })));
+            for (const { reason } of results) assert.ok(reason instanceof NoQuorumError, `${reason}`);
+            await close(server);
+        }
+    });
+
+    test("fetch can be given, is given no more than it needs, and follows nothing", async () => {
+        const calls = [];
+        const own = (url, init) => {
+            calls.push(init);
+            return fetch(url, init);
+        };
+        const lock = await new Redlatch(nodes({ fetch: own })).acquire(resource(), 10_000);
+        await lock.release();
+        for (const init of calls) {
+            assert.deepEqual(Object.keys(init).sort(), ["body", "headers", "method", "redirect", "signal"]);
+            assert.equal(init.redirect, "manual");
+        }
+    });
+});
+
+suite("the restart guard", () => {
+    test("a node that is new does not vote before the longest ttl has passed, unless it is known", async () => {
+        const own = [await startRedis(await port())];
+        try {
+            const node = ioredis(client(own[0]));
+            const guarded = new Redlatch([node], { restartGuard: 300 });
+            const error = await rejection(guarded.tryAcquire(resource(), 300));
+            assert.equal(error.name, "QuarantinedError");
+            assert.ok(error.remaining > 0 && error.remaining <= 300);
+            const lock = await guarded.acquire(resource(), 300, { wait: 10_000 });
+            await lock.release();
+            assert.ok((await rejection(guarded.tryAcquire(resource(), 301))) instanceof NoQuorumError, "the ttl is too long");
+        } finally {
+            for (const { client, process } of own) {
+                client.disconnect();
+                await stop(process);
+            }
+        }
+    });
+});
+
+test("many locks leave no memory behind", async () => {
+    const nodes = [0, 1, 2].map((index) => ({ name: `n${index}`, send: async ([command]) => (command === "SET" ? "OK" : [1]) }));
+    const redlatch = new Redlatch(nodes, { plain: true });
+    const core = await import(new URL("core.js", import.meta.resolve("redlatch")));
+    const cycle = async () => (await redlatch.acquire("a", 10_000)).release();
+    for (let index = 0; index < 1000; index += 1) await cycle();
+    const { memory } = core.initSync({ module: undefined });
+    const before = memory.buffer.byteLength;
+    for (let index = 0; index < 20_000; index += 1) await cycle();
+    assert.equal(memory.buffer.byteLength, before);
+});

@@ -1,0 +1,124 @@
+// What is in the tarball: types, sizes, and nothing else.
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { test } from "node:test";
+import { gzipSync, inflateRawSync } from "node:zlib";
+import { build, transformSync } from "esbuild";
+import { publint } from "publint";
+import { run } from "./lib/processes.js";
+
+const root = "node_modules/redlatch";
+const require = createRequire(import.meta.url);
+const sources = readdirSync(join(root, "dist"), { recursive: true }).filter((name) => name.endsWith(".js"));
+const source = (name) => readFileSync(join(root, "dist", name), "utf8");
+
+async function bundle(contents, options = {}) {
+    const { outputFiles } = await build({
+        stdin: { contents, resolveDir: "." }, bundle: true, minify: true, format: "esm", write: false, logLevel: "error",
+        ...options,
+    });
+    return outputFiles[0].text;
+}
+
+test("publint has nothing to say", async () => {
+    const { messages } = await publint({ pkgDir: root, strict: true });
+    assert.deepEqual(messages, []);
+});
+
+test("it has what it needs and nothing more", () => {
+    const files = JSON.parse(execFileSync("npm", ["pack", "--dry-run", "--json", "--silent"], { cwd: root }))[0].files;
+    const odd = files.map(({ path }) => path).filter((path) => !/^(dist\/.*\.(js|d\.ts|wasm)|package\.json|README\.md|LICENSE-.*)$/.test(path));
+    assert.deepEqual(odd, []);
+    const manifest = JSON.parse(readFileSync(join(root, "package.json")));
+    assert.deepEqual(manifest.dependencies ?? {}, {});
+    for (const name of ["README.md", "LICENSE-MIT", "LICENSE-APACHE"]) assert.ok(files.some(({ path }) => path === name), name);
+});
+
+test("it imports nothing but itself, and waits for nothing while it is loaded", () => {
+    for (const name of sources) {
+        // Without the comments.
+        const text = transformSync(source(name), { minifyWhitespace: true, target: "esnext" }).code;
+        for (const [, from] of text.matchAll(/\b(?:import|from)["']([^"']+)["']/g)) {
+            assert.match(from, /^\.\.?\//, `${name} imports ${from}`);
+        }
+        assert.doesNotMatch(text, /\brequire\(|\bprocess\.|\bBuffer\b|["']node:/, name);
+    }
+});
+
+test("both forms of the module are the same", async () => {
+    const hash = (bytes) => createHash("sha256").update(bytes).digest("hex");
+    const { default: deflated } = await import(new URL("core_deflated.js", import.meta.resolve("redlatch")));
+    assert.equal(hash(inflateRawSync(Buffer.from(deflated, "base64"))), hash(readFileSync(require.resolve("redlatch/core.wasm"))));
+});
+
+test("the whole default bundle has at most 24 KB with gzip", async (t) => {
+    const text = await bundle('export * from "redlatch"');
+    const size = gzipSync(text, { level: 9 }).length;
+    t.diagnostic(`${size} bytes`);
+    assert.ok(size <= 24 * 1024, `${size} bytes`);
+});
+
+test("what is not used is not in a bundle", async () => {
+    assert.equal(await bundle('import { Redlatch } from "redlatch"; import Redlock from "redlatch/redlock"; console.log(1)'), "console.log(1);\n");
+    const part = await bundle('import { upstash } from "redlatch"; console.log(upstash)');
+    assert.ok(part.length < 8000 && !part.includes("WebAssembly"), `${part.length} bytes`);
+    const worker = await bundle('export { Redlatch } from "redlatch"', { conditions: ["workerd"], external: ["*.wasm"] });
+    assert.ok(worker.includes('"./core_bg.wasm"') && !worker.includes("DecompressionStream"), "workers import the module");
+});
+
+test("CommonJS can require it", async () => {
+    const { code, log } = await run(process.execPath, ["--input-type=commonjs", "-e", `
+        const { Redlatch, upstash } = require("redlatch");
+        const { default: Redlock } = require("redlatch/redlock");
+        new Redlatch([upstash({ url: "https://example.org", token: "t" })]);
+        if (typeof Redlock !== "function") process.exit(1);
+    `]);
+    assert.equal(code, 0, log);
+});
+
+for (const [resolution, module] of [["nodenext", "nodenext"], ["bundler", "esnext"]]) {
+    for (const lib of [["es2022", "dom"], ["es2022"]]) {
+        test(`the types hold under ${resolution} with ${lib}`, async () => {
+            const name = `types.${resolution}.${lib.length}`;
+            // Beside the package, so that it is found, and without the types of Node where there is no DOM.
+            writeFileSync(`${name}.json`, JSON.stringify({
+                compilerOptions: {
+                    strict: true, exactOptionalPropertyTypes: true, skipLibCheck: false, noEmit: true, target: "es2022",
+                    module, moduleResolution: resolution, lib, types: [],
+                },
+                files: [lib.includes("dom") ? "programs/types.ts" : "programs/types-alone.ts"],
+            }));
+            const tsc = join(require.resolve("typescript/package.json"), "../bin/tsc");
+            const { code, log } = await run(process.execPath, [tsc, "--project", `${name}.json`]);
+            assert.equal(code, 0, log);
+        });
+    }
+}
+
+test("the types fit ioredis, node-redis and node:net", async () => {
+    writeFileSync("types.clients.json", JSON.stringify({
+        compilerOptions: {
+            // The clients' own declarations are not ours to check.
+            strict: true, skipLibCheck: true, noEmit: true, target: "es2022", module: "nodenext", lib: ["es2023", "esnext.disposable"],
+            types: ["node"], typeRoots: [join(require.resolve("@types/node/package.json"), "../..")],
+        },
+        files: ["programs/types-clients.ts"],
+    }));
+    const tsc = join(require.resolve("typescript/package.json"), "../bin/tsc");
+    const { code, log } = await run(process.execPath, [tsc, "--project", "types.clients.json"]);
+    assert.equal(code, 0, log);
+});
+
+test("the module can be brought by the caller", async () => {
+    const { Redlatch } = await import("redlatch/web");
+    const nodes = [{ send: async ([command]) => (command === "SET" ? "OK" : [1]) }];
+    const bytes = readFileSync(require.resolve("redlatch/core.wasm"));
+    for (const wasm of [bytes, new WebAssembly.Module(bytes)]) {
+        const lock = await new Redlatch(wasm, nodes, { plain: true }).acquire("a", 1000);
+        await lock.release();
+    }
+});
