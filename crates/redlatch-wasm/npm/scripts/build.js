@@ -36,3 +36,4 @@ for (const name of readdirSync(dist, { recursive: true })) {
 }
 
 for (const name of ["LICENSE-MIT", "LICENSE-APACHE"]) copyFileSync(join(here, "../../..", name), join(here, name));
+copyFileSync(join(here, "../../../docs/migrating-from-node-redlock.md"), join(here, "MIGRATING.md"));

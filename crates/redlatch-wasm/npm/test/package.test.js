@@ -31,11 +31,11 @@ test("publint has nothing to say", async () => {
 
 test("it has what it needs and nothing more", () => {
     const files = JSON.parse(execFileSync("npm", ["pack", "--dry-run", "--json", "--silent"], { cwd: root }))[0].files;
-    const odd = files.map(({ path }) => path).filter((path) => !/^(dist\/.*\.(js|d\.ts|wasm)|package\.json|README\.md|LICENSE-.*)$/.test(path));
+    const odd = files.map(({ path }) => path).filter((path) => !/^(dist\/.*\.(js|d\.ts|wasm)|package\.json|README\.md|MIGRATING\.md|LICENSE-.*)$/.test(path));
     assert.deepEqual(odd, []);
     const manifest = JSON.parse(readFileSync(join(root, "package.json")));
     assert.deepEqual(manifest.dependencies ?? {}, {});
-    for (const name of ["README.md", "LICENSE-MIT", "LICENSE-APACHE"]) assert.ok(files.some(({ path }) => path === name), name);
+    for (const name of ["README.md", "MIGRATING.md", "LICENSE-MIT", "LICENSE-APACHE"]) assert.ok(files.some(({ path }) => path === name), name);
 });
 
 test("it imports nothing but itself, and waits for nothing while it is loaded", () => {
