@@ -88,6 +88,13 @@ bare:
 nodes COUNT="5":
     @scripts/nodes.sh {{ COUNT }}
 
+# The example worker in workerd, with three Redis servers and proxies of this machine, until Ctrl-C
+[group('develop')]
+example-worker: wasm
+    node crates/redlatch-wasm/npm/scripts/build.js
+    npm ci --prefix examples/worker --ignore-scripts --no-audit --no-fund --silent
+    node examples/worker/start.js
+
 # Format everything
 [group('develop')]
 fmt:

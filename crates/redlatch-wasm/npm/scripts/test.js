@@ -36,6 +36,7 @@ const modules = join(base, "node_modules");
 rmSync(modules, { force: true });
 symlinkSync(join(here, "test/node_modules"), modules);
 cpSync(join(here, "test"), fresh, { recursive: true, filter: (path) => !path.includes("node_modules") && !/package(-lock)?\.json$/.test(path) });
+cpSync(join(here, "../../../examples/worker"), join(fresh, "example-worker"), { recursive: true, filter: (path) => !path.includes("node_modules") });
 writeFileSync(join(fresh, "package.json"), JSON.stringify({ name: "fresh", private: true, type: "module", dependencies: { redlatch: `file:../${filename}` } }));
 run("npm", ["install", "--offline", "--no-audit", "--no-fund", "--silent"], { cwd: fresh });
 
