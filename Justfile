@@ -15,6 +15,7 @@ setup:
 # Everything: set up where needed, all checks, all tests, and the harness against the shipped lock
 [group('test')]
 test: setup check cargo-test harness
+test: setup check cargo-test wasm wasm-test npm-test
 
 # Unit, integration and documentation tests alone, e.g. `just cargo-test -p redlatch`
 [group('test')]
@@ -39,6 +40,11 @@ nightly: (doubt "sim --seeds 1000000") (doubt "model --nightly") (doubt "mutants
 [group('test')]
 mutate *ARGS:
     scripts/mutate.sh {{ ARGS }}
+# The wasm module against the core's transcripts, and the example in Rust in workerd; needs `just wasm`
+[group('test')]
+wasm-test *ARGS:
+    @scripts/wasm-test.sh {{ ARGS }}
+
 # The npm package in every runtime, from its tarball; needs `just wasm`. E.g. `just npm-test redlock.test.js`
 [group('test')]
 npm-test *ARGS:
@@ -83,6 +89,11 @@ unused:
 bare:
     scripts/bare.sh
 
+# Make the wasm module of the npm package and its glue, in target/wasm/pkg
+[group('develop')]
+wasm:
+    @scripts/wasm.sh
+
 # Start COUNT Redis servers on this machine until Ctrl-C
 [group('develop')]
 nodes COUNT="5":
@@ -119,3 +130,8 @@ bench-harness *ARGS:
 [group('measure')]
 bench-core *ARGS:
     cargo bench -p redlatch-core --benches {{ ARGS }}
+
+# Bytes and microseconds of the wasm module; needs `just wasm`
+[group('measure')]
+bench-wasm *ARGS:
+    node crates/redlatch-wasm/tests/bench.js {{ ARGS }}

@@ -57,4 +57,18 @@ has_chromium() {
         if has "$name"; then return; fi
     done
     return 1
+# build_for_wasm COMMAND ARGUMENTS…: a command of cargo, for the target that JavaScript engines run
+build_for_wasm() {
+    local command=$1
+    shift
+    if has_wasm_target; then
+        cargo "$command" --locked --quiet --target "$wasm_target" "$@"
+    elif has_debian_source; then
+        # Debian ships the library's source instead of a built one; building it is the only use of an unstable flag.
+        RUSTC="$debian_rustc" RUSTC_BOOTSTRAP=1 CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$(rust_lld) \
+            "$debian_cargo" "$command" --locked --quiet -Zbuild-std=std,panic_abort --target "$wasm_target" "$@"
+    else
+        say "Rust's library for $wasm_target is missing; run: just setup"
+        return 1
+    fi
 }

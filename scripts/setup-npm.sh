@@ -43,6 +43,7 @@ setup_npm_folder() {
 }
 
 if has_node; then
+    setup_npm_folder crates/redlatch-wasm/build
     setup_npm_folder "$npm_package"
     setup_npm_folder "$npm_package/test"
 else

@@ -106,6 +106,20 @@ setup_bare_target() {
         "rustup target add $bare_target (on Debian 12 also: sudo apt-get install $debian_packages)"
 }
 
+# What JavaScript engines run is built by rustup's library, or with Debian's source and rustup's linker.
+setup_wasm_target() {
+    if has_wasm_target || { has_debian_source && [ -x "$(rust_lld)" ]; }; then return; fi
+    say "setup: Rust's library for $wasm_target"
+    if has rustup && rustup target add "$wasm_target" >&2; then return; fi
+    # shellcheck disable=SC2086 # a list of words
+    if can_install_packages && apt-cache show $debian_packages >/dev/null 2>&1; then
+        apt_install $debian_packages || say "setup: apt-get failed"
+    fi
+    has_debian_source && [ -x "$(rust_lld)" ] ||
+        miss "the target $wasm_target" "the edge driver is built for it" \
+            "rustup target add $wasm_target (on Debian 12 also: sudo apt-get install $debian_packages)"
+}
+
 has_machete() { [ "$("$tools/bin/cargo-machete" --version 2>/dev/null)" = "$machete_version" ]; }
 
 setup_machete() {
@@ -159,6 +173,7 @@ setup_packages
 setup_newer_servers
 if has cargo && has cc; then
     setup_bare_target
+    setup_wasm_target
     setup_machete
 fi
 if has_python; then setup_peers; fi

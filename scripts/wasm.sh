@@ -12,21 +12,8 @@ opt="$root/crates/redlatch-wasm/build/node_modules/.bin/wasm-opt"
 export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="--remap-path-prefix=$root=. \
 --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"
 
-build_module() {
-    if has_wasm_target; then
-        cargo rustc --locked --quiet "$@"
-    elif has_debian_source; then
-        # Debian ships the library's source instead of a built one; building it is the only use of an unstable flag.
-        RUSTC="$debian_rustc" RUSTC_BOOTSTRAP=1 CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$(rust_lld) \
-            "$debian_cargo" rustc --locked --quiet -Zbuild-std=std,panic_abort "$@"
-    else
-        say "wasm: Rust's library for $wasm_target is missing; run: just setup"
-        exit 1
-    fi
-}
-
 [ -x "$opt" ] || { say "wasm: wasm-opt is missing; run: just setup"; exit 1; }
-build_module -p redlatch-wasm --lib --crate-type cdylib --no-default-features --features module --profile wasm --target "$wasm_target"
+build_for_wasm rustc -p redlatch-wasm --lib --crate-type cdylib --no-default-features --features module --profile wasm
 rm -rf "$out/new"
 mkdir -p "$out/new"
 cargo run --locked --quiet -p redlatch-wasm-build -- "$target_dir/$wasm_target/wasm/redlatch_wasm.wasm" "$out/new"

@@ -75,7 +75,7 @@ fn nothing_that_users_get_stands_on_the_harness_or_the_tests() {
 fn the_drivers_do_not_know_each_other() {
     let metadata = metadata();
     for (one, other) in [("redlatch", "redlatch-wasm"), ("redlatch-wasm", "redlatch")] {
-        let Some(package) = member(&metadata, one) else { continue };
+        let package = member(&metadata, one).expect("a driver");
         let known = package.dependencies.iter().any(|dep| dep.name == other);
         assert!(!known && !closure(&metadata, package).contains_key(other), "{one} knows {other}");
     }
@@ -85,7 +85,7 @@ fn the_drivers_do_not_know_each_other() {
 fn the_core_and_the_edge_are_free_of_tokio_and_redis() {
     let metadata = metadata();
     for name in ["redlatch-core", "redlatch-wasm"] {
-        let Some(package) = member(&metadata, name) else { continue };
+        let package = member(&metadata, name).expect("the core or the edge driver");
         let built = closure(&metadata, package);
         for kept_out in ["tokio", "redis"] {
             assert!(!built.contains_key(kept_out), "{name} stands on {kept_out}");
@@ -161,8 +161,9 @@ fn files() -> Vec<(PathBuf, String)> {
             let entry = entry.expect("an entry");
             let (path, name) = (entry.path(), entry.file_name());
             let kind = entry.file_type().expect("its type");
-            // In a worktree of git, `.git` is a file.
-            if ["target", "node_modules", ".git"].iter().any(|made| name == *made) {
+            // A second tree of one repository has a file `.git`.
+            let is_made = ["target", "node_modules", ".git"].iter().any(|made| name == *made);
+            if is_made {
                 continue;
             }
             if kind.is_dir() {
