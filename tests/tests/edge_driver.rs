@@ -76,6 +76,7 @@ impl Transport for Sockets {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "redis-rs may add kinds, none an answer to us")]
 fn value_of(value: redis::Value) -> Value {
     match value {
         redis::Value::Nil => Value::Nil,

@@ -198,7 +198,7 @@ struct Said {
 
 #[wasm_bindgen]
 impl Machine {
-    /// An idle lock on the resource `name`, with a list of [`settings`](super::settings).
+    /// An idle lock on the resource `name`, with a list of [`settings`](super::settings()).
     ///
     /// # Errors
     /// If no lock could be granted with these settings, or the name cannot be locked.
