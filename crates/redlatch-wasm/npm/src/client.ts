@@ -150,28 +150,13 @@ export abstract class Client {
     }
 
     #lock(names: readonly string[], options: LockOptions, drive: Drive): Lock {
-        const client = this;
-        return new Lock(names, {
-            fence: drive.fence,
-            get isAtRisk() {
-                return drive.isAtRisk;
-            },
-            get loss() {
-                return drive.loss;
-            },
-            remaining: () => drive.remaining(),
-            lost: () => drive.lost(),
-            settled: () => drive.settled(),
-            extend: () => drive.extend(),
-            release: () => drive.release(),
-            async check() {
-                const inspection = client.#inspection(await client.#ready(), names);
-                try {
-                    return await drive.check(inspection, options.nodeTimeout ?? LOOK_TIMEOUT_MS);
-                } finally {
-                    inspection.free();
-                }
-            },
+        return new Lock(names, drive, async () => {
+            const inspection = this.#inspection(await this.#ready(), names);
+            try {
+                return await drive.check(inspection, options.nodeTimeout ?? LOOK_TIMEOUT_MS);
+            } finally {
+                inspection.free();
+            }
         });
     }
 

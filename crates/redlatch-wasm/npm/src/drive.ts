@@ -28,12 +28,43 @@ export interface Ballot {
 }
 
 /** One fan-out: commands that were handed out together, ask the same, and have one deadline. */
-interface Flight {
+class Flight {
     readonly deadline: number;
     readonly op: core.Op;
-    readonly controller: AbortController;
-    open: number;
+    open = 0;
+    isOverdue = false;
     ballot: Ballot | undefined;
+    /** What transports are given. The signal is made when somebody looks at it: not every transport does. */
+    readonly options: { readonly signal: Signal };
+    #controller: AbortController | undefined;
+
+    constructor(deadline: number, op: core.Op) {
+        this.deadline = deadline;
+        this.op = op;
+        const flight = this;
+        this.options = {
+            get signal() {
+                return flight.#signal();
+            },
+        };
+    }
+
+    #signal(): AbortSignal {
+        this.#controller ??= new AbortController();
+        if (this.isOverdue) this.#controller.abort(overdue());
+        return this.#controller.signal;
+    }
+
+    /** Nobody waits any longer. */
+    end(): void {
+        this.isOverdue = true;
+        this.#controller?.abort(overdue());
+        this.ballot?.end();
+    }
+}
+
+function overdue(): NodeError {
+    return new NodeError("no answer in time", "ETIMEDOUT");
 }
 
 interface Waiter {
@@ -255,8 +286,7 @@ export class Drive {
         this.#machine.release(this.#context.clock.start());
         return new Promise((resolve, reject) => {
             this.#releaser = { resolve, reject };
-            const error = this.#notHeld();
-            for (const extender of this.#extenders.splice(0)) extender.reject(error);
+            for (const extender of this.#extenders.splice(0)) extender.reject(this.#notHeld());
             this.#drain();
         });
     }
@@ -300,10 +330,7 @@ export class Drive {
         if (this.#isFreed) return;
         const now = this.#context.clock.end();
         for (const flight of this.#flights) {
-            if (flight.deadline <= now && !flight.controller.signal.aborted) {
-                flight.controller.abort(new NodeError("no answer in time", "ETIMEDOUT"));
-                flight.ballot?.end();
-            }
+            if (flight.deadline <= now && !flight.isOverdue) flight.end();
         }
         this.#machine.handleTimeout(now);
         this.#drain();
@@ -318,7 +345,7 @@ export class Drive {
             const [deadline, op] = [machine.commandDeadline(), machine.commandOp()];
             let flight = flights.at(-1);
             if (flight?.deadline !== deadline || flight.op !== op) {
-                flight = { deadline, op, controller: new AbortController(), open: 0, ballot: undefined };
+                flight = new Flight(deadline, op);
                 flights.push(flight);
                 this.#flights.push(flight);
             }
@@ -339,8 +366,7 @@ export class Drive {
         this.#open += 1;
         let sent: Promise<Reply>;
         try {
-            const { signal } = flight.controller;
-            sent = Promise.resolve((this.#context.nodes[node] as Node).send(this.#args.slice(), { signal }));
+            sent = Promise.resolve((this.#context.nodes[node] as Node).send(this.#args.slice(), flight.options));
         } catch (error) {
             sent = Promise.reject(error);
         }
@@ -483,8 +509,8 @@ export class Drive {
                 this.#lingerUntil = undefined;
             }
         }
-        for (const { deadline, controller } of this.#flights) {
-            if (!controller.signal.aborted) at = Math.min(at, deadline);
+        for (const { deadline, isOverdue } of this.#flights) {
+            if (!isOverdue) at = Math.min(at, deadline);
         }
         if (at === Infinity || (this.#timerAt <= at && this.#phase !== "held")) return;
         const now = clock.end();
@@ -499,7 +525,7 @@ export class Drive {
     /** An acquire that was given up ends when every node was told, or has had its time. */
     #tellCancelled(isIdle: boolean): void {
         if (this.#canceller === undefined) return;
-        if (isIdle || this.#flights.every(({ controller }) => controller.signal.aborted)) {
+        if (isIdle || this.#flights.every(({ isOverdue }) => isOverdue)) {
             const done = this.#canceller;
             this.#canceller = undefined;
             this.#background();
@@ -548,7 +574,7 @@ export function look(
             resolve(said);
         };
         const timer = setTimeout(() => {
-            controller.abort(new NodeError("no answer in time", "ETIMEDOUT"));
+            controller.abort(overdue());
             // Whoever heeds the signal says so by now, and whoever does not is not waited for.
             setTimeout(() => left >= 0 && end(), 0);
         }, nodeTimeout);

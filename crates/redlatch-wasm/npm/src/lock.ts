@@ -1,17 +1,5 @@
+import type { Drive } from "./drive.js";
 import type { LostError } from "./error.js";
-
-/** What a handle needs of what is behind it. @internal */
-export interface Held {
-    readonly fence: number | undefined;
-    readonly isAtRisk: boolean;
-    readonly loss: LostError | undefined;
-    remaining(): number;
-    lost(): Promise<LostError>;
-    settled(): Promise<void>;
-    extend(): Promise<void>;
-    release(): Promise<void>;
-    check(): Promise<number>;
-}
 
 /** A lock that is held, until it is released or lost. */
 export class Lock {
@@ -23,14 +11,16 @@ export class Lock {
      * asked for. It stays what it is when the lock is lost, so that what is written late is refused.
      */
     readonly fence: number | undefined;
-    readonly #held: Held;
+    readonly #drive: Drive;
+    readonly #check: () => Promise<number>;
     #lost: Promise<LostError> | undefined;
 
     /** @internal */
-    constructor(resources: readonly string[], held: Held) {
+    constructor(resources: readonly string[], drive: Drive, check: () => Promise<number>) {
         this.resources = resources;
-        this.fence = held.fence;
-        this.#held = held;
+        this.fence = drive.fence;
+        this.#drive = drive;
+        this.#check = check;
     }
 
     /**
@@ -41,22 +31,22 @@ export class Lock {
      * {@link check} there.
      */
     remaining(): number {
-        return this.#held.remaining();
+        return this.#drive.remaining();
     }
 
     /** Whether the lock is held at this moment: `remaining() > 0`. */
     get isValid(): boolean {
-        return this.#held.remaining() > 0;
+        return this.#drive.remaining() > 0;
     }
 
     /** Until when the lock is held if it is not extended, as `Date.now` counts; now if it is not held. */
     get validUntil(): number {
-        return Math.floor(Date.now() + this.#held.remaining());
+        return Math.floor(Date.now() + this.#drive.remaining());
     }
 
     /** Whether the last extension missed its majority, so that the lock will be lost unless a later one does not. */
     get isAtRisk(): boolean {
-        return this.#held.isAtRisk;
+        return this.#drive.isAtRisk;
     }
 
     /**
@@ -64,13 +54,13 @@ export class Lock {
      * Never resolves once the lock was released.
      */
     get lost(): Promise<LostError> {
-        this.#lost ??= this.#held.lost();
+        this.#lost ??= this.#drive.lost();
         return this.#lost;
     }
 
     /** Resolves when the lock is over and nothing is left to be told to any node, or no use in trying. */
     get settled(): Promise<void> {
-        return this.#held.settled();
+        return this.#drive.settled();
     }
 
     /**
@@ -78,7 +68,7 @@ export class Lock {
      * not have it any more, it is lost.
      */
     check(): Promise<number> {
-        return this.#held.check();
+        return this.#check();
     }
 
     /**
@@ -88,7 +78,7 @@ export class Lock {
      * again. With `LostError` if it is not held any more.
      */
     extend(): Promise<void> {
-        return this.#held.extend();
+        return this.#drive.extend();
     }
 
     /**
@@ -99,12 +89,12 @@ export class Lock {
      * no case is it held any more.
      */
     release(): Promise<void> {
-        return this.#held.release();
+        return this.#drive.release();
     }
 
     /** `await using`: releases. Rejects with `LostError` if the lock was lost before. */
     async [Symbol.asyncDispose](): Promise<void> {
-        const { loss } = this.#held;
+        const { loss } = this.#drive;
         if (loss !== undefined) throw loss;
         // The work is done; whether a majority confirms the release changes nothing of that.
         await this.release().catch(() => {});

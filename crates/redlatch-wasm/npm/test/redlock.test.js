@@ -92,6 +92,8 @@ for (const count of [1, 3]) {
             for (const [kind, ErrorClass] of [[redlock(quick), ExecutionError], [original(quick), NodeExecutionError]]) {
                 const name = resource();
                 const lock = await original().acquire([name], 60_000);
+                await until("all have it", async () =>
+                    (await Promise.all(servers.slice(0, count).map(({ client }) => client.exists(name)))).every((n) => n === 1));
                 const told = [];
                 kind.on("error", (error) => told.push(error));
                 const error = await rejection(kind.acquire([name], 1000));
