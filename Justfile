@@ -135,3 +135,4 @@ bench-core *ARGS:
 [group('measure')]
 bench-wasm *ARGS:
     node crates/redlatch-wasm/tests/bench.js {{ ARGS }}
+    node crates/redlatch-wasm/npm/scripts/bench.js

@@ -207,7 +207,13 @@ export class Drive {
     /** Resolves when nothing is left to be done. */
     settled(): Promise<void> {
         if (this.#isFreed) return Promise.resolve();
-        return new Promise((resolve) => this.#settlers.push(resolve));
+        return new Promise((resolve) => {
+            this.#settlers.push(resolve);
+            // Somebody waits now: what was in the background keeps the process alive. Not at once, because this may be
+            // in the middle of something.
+            this.#unwake();
+            queueMicrotask(() => this.#schedule());
+        });
     }
 
     extend(): Promise<void> {
@@ -519,7 +525,7 @@ export class Drive {
         if (this.#timerAt <= now + delay) return;
         this.#unwake();
         this.#timerAt = now + delay;
-        this.#timer = wakeAfter(delay, () => this.#wake(), this.#isBackground);
+        this.#timer = wakeAfter(delay, () => this.#wake(), this.#isBackground && this.#settlers.length === 0);
     }
 
     /** An acquire that was given up ends when every node was told, or has had its time. */
