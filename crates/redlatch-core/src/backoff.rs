@@ -89,7 +89,7 @@ impl Retry {
             return None;
         }
         let delay = self.delay(tries, jitter(token), useful.map_or(u64::MAX, nanos));
-        let at = now.saturating_add(Duration::from_nanos(delay));
+        let at = now.plus_nanos(delay);
         (at < give_up_at).then_some(at)
     }
 

@@ -1,7 +1,5 @@
 //! Undoing what a token may have left on nodes, until they say so or the keys expire.
 
-use core::time::Duration;
-
 use crate::command::{Command, CommandId, Kind, Op, Reply};
 use crate::event::Released;
 use crate::lease::Token;
@@ -27,7 +25,7 @@ pub(crate) struct Cleanup {
     unknown: NodeSet,
     /// When whoever is still owed is asked again; each interval is twice the one before.
     ask_again_at: Instant,
-    interval: Duration,
+    interval_nanos: u64,
     /// When the last key has expired by itself.
     expires_at: Instant,
     /// Whether the application waits to be told how it ended.
@@ -44,7 +42,7 @@ impl Cleanup {
     pub(crate) fn new(
         now: Instant,
         rounds: &mut u32,
-        node_timeout: Duration,
+        node_timeout_nanos: u64,
         token: Token,
         nodes: NodeSet,
         expires_at: Instant,
@@ -60,7 +58,7 @@ impl Cleanup {
             unsent: NodeSet::EMPTY,
             unknown: NodeSet::EMPTY,
             ask_again_at: now,
-            interval: node_timeout,
+            interval_nanos: node_timeout_nanos,
             expires_at,
             report,
         };
@@ -85,9 +83,9 @@ impl Cleanup {
         if self.is_done() { Instant::MAX } else { self.ask_again_at }
     }
 
-    pub(crate) fn poll_command(&mut self, node_timeout: Duration) -> Option<Command> {
+    pub(crate) fn poll_command(&mut self, node_timeout_nanos: u64) -> Option<Command> {
         let node = self.unsent.pop()?;
-        Some(release(self.token, self.round, self.sent, node, node_timeout))
+        Some(release(self.token, self.round, self.sent, node, node_timeout_nanos))
     }
 
     pub(crate) fn on_reply(&mut self, id: &CommandId, reply: &Reply) {
@@ -122,7 +120,7 @@ impl Cleanup {
     ) {
         self.expires_at = self.expires_at.max(expires_at);
         if self.is_done() {
-            self.ask_again_at = now.saturating_add(self.interval).min(self.expires_at);
+            self.ask_again_at = now.plus_nanos(self.interval_nanos).min(self.expires_at);
         }
         self.begin_round(now, rounds);
         self.counts_since[node.index()] = self.round;
@@ -156,8 +154,8 @@ impl Cleanup {
         self.asks = self.asks.saturating_add(1);
         self.unsent = self.owed;
         self.unknown = NodeSet::EMPTY;
-        self.ask_again_at = now.saturating_add(self.interval).min(self.expires_at).max(now);
-        self.interval = self.interval.saturating_mul(2);
+        self.ask_again_at = now.plus_nanos(self.interval_nanos).min(self.expires_at).max(now);
+        self.interval_nanos = self.interval_nanos.saturating_add(self.interval_nanos);
     }
 
     /// How the release ended, as soon as that is certain, and once.
@@ -186,11 +184,11 @@ pub(crate) fn release(
     round: u32,
     sent: Instant,
     node: NodeId,
-    node_timeout: Duration,
+    node_timeout_nanos: u64,
 ) -> Command {
     Command {
         id: CommandId { token, sent, round, node, kind: Kind::Release },
         op: Op::Release { token },
-        deadline: sent.saturating_add(node_timeout),
+        deadline: sent.plus_nanos(node_timeout_nanos),
     }
 }

@@ -39,16 +39,15 @@ impl Config {
     /// # Errors
     /// [`ConfigError::TtlTooShort`] if nothing of the ttl is left when drift is taken off.
     pub fn new(quorum: Quorum, ttl: Ttl) -> Result<Self, ConfigError> {
-        let node_timeout = ttl.as_duration() / 10;
-        let node_timeout =
-            node_timeout.clamp(Duration::from_millis(50), Duration::from_millis(500));
+        const LEAST: u64 = nanos(Duration::from_millis(50));
+        const MOST: u64 = nanos(Duration::from_millis(500));
         Self {
             quorum,
             ttl,
             drift: Drift::DEFAULT,
             retry: Retry::never(),
             renewal: None,
-            node_timeout_nanos: nanos(node_timeout),
+            node_timeout_nanos: (nanos(ttl.as_duration()) / 10).clamp(LEAST, MOST),
             validity_min_nanos: 0,
         }
         .checked()
@@ -155,7 +154,7 @@ impl Config {
         if self.node_timeout_nanos == 0 {
             return Err(ConfigError::NodeTimeoutZero);
         }
-        if self.validity() <= self.validity_min() {
+        if self.validity_nanos() <= self.validity_min_nanos {
             return Err(ConfigError::TtlTooShort {
                 ttl: self.ttl,
                 margin: self.drift.margin(self.ttl),

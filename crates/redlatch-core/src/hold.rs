@@ -74,7 +74,7 @@ impl Hold {
         expires_at: Instant,
     ) -> Self {
         let hold_until = match config.renewal() {
-            Some(renewal) => now.saturating_add(renewal.hold_max()),
+            Some(renewal) => now.plus_nanos(renewal.hold_max_nanos()),
             None => Instant::MAX,
         };
         let extension = Extension::Resting;
@@ -149,7 +149,7 @@ impl Hold {
         round.tally.unknown = config.quorum().nodes().minus(self.asked);
         self.extension = Extension::Running(round);
         self.expires_at =
-            self.expires_at.max(now.saturating_add(config.drift().expiry(config.ttl())));
+            self.expires_at.max(now.plus_nanos(config.drift().expiry_nanos(config.ttl())));
     }
 
     /// Whether the next extension is due.
@@ -197,7 +197,7 @@ impl Hold {
     /// R10: a miss changes nothing but when to try again.
     fn missed(&mut self, config: &Config, now: Instant, tally: Tally) -> Event {
         let lease = self.lease(config);
-        let at = renewal::try_again_at(now, lease.valid_until, config.validity());
+        let at = renewal::try_again_at(now, lease.valid_until, config.validity_nanos());
         self.extension = Extension::Due(at);
         Event::AtRisk { lease, tally }
     }
@@ -205,7 +205,7 @@ impl Hold {
     fn schedule_renewal(&mut self, config: &Config, now: Instant) {
         let promised_until = self.promises.valid_until(config.quorum());
         if config.renewal().is_some() && promised_until < self.hold_until {
-            let at = renewal::renew_at(now, promised_until, config.validity());
+            let at = renewal::renew_at(now, promised_until, config.validity_nanos());
             self.extension = Extension::Due(at);
         }
     }

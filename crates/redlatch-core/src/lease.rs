@@ -324,8 +324,8 @@ impl Drift {
 
     /// After how long, on the holder's clock, a key of `ttl` is gone by itself on every node.
     #[must_use]
-    pub(crate) const fn expiry(self, ttl: Ttl) -> Duration {
-        ttl.as_duration().saturating_add(self.margin(ttl))
+    pub(crate) const fn expiry_nanos(self, ttl: Ttl) -> u64 {
+        ttl.0 as u64 * NANOS_PER_MILLI + self.margin_nanos(ttl)
     }
 }
 

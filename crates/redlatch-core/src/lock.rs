@@ -126,8 +126,9 @@ impl Lock {
         lock.now = now;
         lock.attempts = lease.token.attempt();
         lock.request.nonce = lease.token.nonce();
-        let margin = config.drift().expiry(config.ttl()).saturating_sub(config.validity());
-        let expires_at = lease.valid_until.saturating_add(margin);
+        let expiry_nanos = config.drift().expiry_nanos(config.ttl());
+        let margin_nanos = expiry_nanos.saturating_sub(config.validity_nanos());
+        let expires_at = lease.valid_until.plus_nanos(margin_nanos);
         lock.phase = Phase::Held(Hold::adopted(&config, now, lease, expires_at));
         lock.advance(now);
         lock
@@ -241,17 +242,17 @@ impl Lock {
 
     /// The next command to carry out. Drain it after each input.
     pub fn poll_command(&mut self) -> Option<Command> {
-        let node_timeout = self.config.node_timeout();
+        let node_timeout_nanos = self.config.node_timeout_nanos();
         if let Some((node, token)) = self.late.take() {
             self.rounds = self.rounds.wrapping_add(1);
-            return Some(release(token, self.rounds, self.now, node, node_timeout));
+            return Some(release(token, self.rounds, self.now, node, node_timeout_nanos));
         }
         match &mut self.phase {
             Phase::Idle => None,
             Phase::Acquiring(attempt) => attempt.poll_command(&self.config),
             Phase::Held(hold) => hold.poll_command(&self.config),
             Phase::Waiting { cleanup, .. } | Phase::Releasing(cleanup) => {
-                cleanup.poll_command(node_timeout)
+                cleanup.poll_command(node_timeout_nanos)
             }
         }
     }
@@ -453,9 +454,9 @@ impl Lock {
         expires_at: Instant,
         report: Report,
     ) -> Cleanup {
-        let node_timeout = self.config.node_timeout();
+        let node_timeout_nanos = self.config.node_timeout_nanos();
         let rounds = &mut self.rounds;
-        Cleanup::new(self.now, rounds, node_timeout, token, nodes, expires_at, report)
+        Cleanup::new(self.now, rounds, node_timeout_nanos, token, nodes, expires_at, report)
     }
 
     fn settle_cleanup(&mut self) {
@@ -493,7 +494,7 @@ impl Lock {
 
     /// When a key that is set at this moment has expired by itself.
     fn expiry(&self) -> Instant {
-        self.now.saturating_add(self.config.drift().expiry(self.config.ttl()))
+        self.now.plus_nanos(self.config.drift().expiry_nanos(self.config.ttl()))
     }
 
     /// News of a lease that was not even known to be held yet do not displace the grant.

@@ -31,6 +31,10 @@ impl Renewal {
         }
     }
 
+    pub(crate) const fn hold_max_nanos(&self) -> u64 {
+        self.hold_max_nanos.get()
+    }
+
     /// The longest time from grant to loss.
     #[must_use]
     pub const fn hold_max(&self) -> Duration {
@@ -38,20 +42,21 @@ impl Renewal {
     }
 }
 
-/// When to extend a lease that is good for `validity`: when a third of it is used up. Two thirds are
+/// When to extend a lease that is good for `validity_nanos`: when a third of it is used up. Two thirds are
 /// left for tries that miss.
-pub(crate) fn renew_at(now: Instant, valid_until: Instant, validity: Duration) -> Instant {
-    valid_until.saturating_sub(validity * 2 / 3).max(now.saturating_add(step_min(validity)))
+pub(crate) fn renew_at(now: Instant, valid_until: Instant, validity_nanos: u64) -> Instant {
+    // A validity is a day at most, so twice of it is far from overflowing.
+    valid_until.minus_nanos(validity_nanos * 2 / 3).max(now.plus_nanos(step_min(validity_nanos)))
 }
 
 /// When to try again after an extension that missed: each time after a quarter of what is left, so
 /// that the tries come closer as the deadline does.
-pub(crate) fn try_again_at(now: Instant, valid_until: Instant, validity: Duration) -> Instant {
-    let left = valid_until.saturating_duration_since(now);
-    now.saturating_add((left / 4).max(step_min(validity)))
+pub(crate) fn try_again_at(now: Instant, valid_until: Instant, validity_nanos: u64) -> Instant {
+    let left = valid_until.as_nanos().saturating_sub(now.as_nanos());
+    now.plus_nanos((left / 4).max(step_min(validity_nanos)))
 }
 
 /// The least time between two tries: it bounds them to 64 in one validity.
-fn step_min(validity: Duration) -> Duration {
-    validity / 64
+const fn step_min(validity_nanos: u64) -> u64 {
+    validity_nanos / 64
 }

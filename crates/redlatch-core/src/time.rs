@@ -55,6 +55,11 @@ impl Instant {
         Self(self.0.saturating_add(nanos))
     }
 
+    /// [`saturating_sub`](Self::saturating_sub) of nanoseconds.
+    pub(crate) const fn minus_nanos(self, nanos: u64) -> Self {
+        Self(self.0.saturating_sub(nanos))
+    }
+
     /// The time from `earlier` to this instant; zero if `earlier` is later.
     #[must_use]
     pub const fn saturating_duration_since(self, earlier: Self) -> Duration {
