@@ -10,7 +10,8 @@ import { answer, commands, core, push, wasm, wasmPath } from "./module.js";
 const { Cause, EventKind, LockState, Machine, NodeState, Op, Question, Setting, Vote, settings } = core;
 const nonce = () => crypto.getRandomValues(new Uint8Array(16));
 const PROPOSAL = 1_700_000_000_000_000;
-const SIZE_MAX = 16 * 1024;
+// What the core alone takes, twice. `just bench-wasm` prints the size, and what is aimed at.
+const SIZE_MAX = 22 * 1024;
 
 function machine(change = {}, name = "report") {
   const list = settings(3, 30_000);
@@ -209,7 +210,8 @@ test("each node's vote is told, with the command that it answers", () => {
   assert.deepEqual([0, 1, 2].map((node) => lock.voteId(Question.Asked, node)), asked.map(({ id }) => id));
   assert.equal(lock.pollEvent(), EventKind.Failed);
   assert.equal(lock.eventCause(), Cause.Contended);
-  assert.equal(lock.eventAfter(), 777);
+  // Decided by the first two, of which one told how long.
+  assert.equal(lock.eventAfter(), -1);
   const released = commands(lock);
   answer(lock, 3, released[0].id, [0]);
   assert.equal(lock.vote(Question.Released, 0), Vote.Applied);

@@ -551,7 +551,8 @@ impl Machine {
     #[must_use]
     pub fn token(&self) -> String {
         let Some(lease) = self.lease else { return String::new() };
-        lease.token.to_hex().into_iter().map(char::from).collect()
+        // SAFETY: hexadecimal digits are ASCII.
+        unsafe { String::from_utf8_unchecked(lease.token.to_hex().into()) }
     }
 
     /// The fence of the latest lease; 0 if it has none.

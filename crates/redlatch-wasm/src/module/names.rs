@@ -33,27 +33,32 @@ impl Names {
 
     /// `args` as one string, behind a separator and divided by it.
     pub(crate) fn join(&self, args: &Args<'_>) -> String {
-        let separator = self.separator();
-        let len = args.as_slice().iter().map(|arg| arg.len() + separator.len_utf8()).sum();
-        let mut joined = String::with_capacity(len);
-        for arg in args.as_slice() {
-            joined.push(separator);
-            // Names were strings, and all else is ASCII.
-            joined.push_str(core::str::from_utf8(arg).unwrap_or_default());
+        let mut bytes = [0; 4];
+        let separator = self.separator(&mut bytes);
+        let len = args.as_slice().iter().map(|arg| separator.len() + arg.len()).sum();
+        let mut joined = alloc::vec![0; len];
+        let mut free = joined.as_mut_slice();
+        for part in args.as_slice().iter().flat_map(|arg| [separator, arg]) {
+            let (head, tail) = free.split_at_mut(part.len());
+            head.copy_from_slice(part);
+            free = tail;
         }
-        joined
+        // SAFETY: names were strings and are whole; all else, the separator included, is written as UTF-8.
+        unsafe { String::from_utf8_unchecked(joined) }
     }
 
     /// A character that is in no name and in no script: nearly always the first.
-    fn separator(&self) -> char {
-        let separators = ('\0'..'\t').chain('\u{E000}'..'\u{F000}');
+    fn separator<'a>(&self, bytes: &'a mut [u8; 4]) -> &'a [u8] {
         // All names together are not long enough to have all of these.
-        separators.into_iter().find(|separator| !self.contain(*separator)).unwrap_or_default()
+        for separator in ('\0'..'\t').chain('\u{E000}'..'\u{F000}') {
+            if !self.contain(separator.encode_utf8(bytes).as_bytes()) {
+                return separator.encode_utf8(bytes).as_bytes();
+            }
+        }
+        &[]
     }
 
-    fn contain(&self, separator: char) -> bool {
-        let mut bytes = [0; 4];
-        let separator = separator.encode_utf8(&mut bytes).as_bytes();
+    fn contain(&self, separator: &[u8]) -> bool {
         let mut names = self.0.iter();
         names.any(|name| name.as_bytes().windows(separator.len()).any(|part| part == separator))
     }
