@@ -9,7 +9,7 @@ import {
 } from "redlatch";
 import { createClient } from "redis";
 import { startRedis } from "./lib/fleet.js";
-import { port, stop, until } from "./lib/processes.js";
+import { port, run, stop, until } from "./lib/processes.js";
 import { listen, close, send, startUpstash, text } from "./lib/stub.js";
 
 /** On a busy machine a node may need longer to answer than nodes usually get. */
@@ -382,6 +382,35 @@ suite("the restart guard", () => {
                 await stop(process);
             }
         }
+    });
+});
+
+suite("the end of a process", () => {
+    const program = (rest) => run(process.execPath, ["--input-type=module", "-e", `
+        import { Redlatch } from "redlatch";
+        // The last node never answers, and heeds no signal.
+        const nodes = [0, 1, 2].map((index) => ({
+            send: ([command]) => (index === 2 ? new Promise(() => {}) : Promise.resolve(command === "SET" ? "OK" : [1])),
+        }));
+        const redlatch = new Redlatch(nodes, { plain: true });
+        ${rest}
+    `]);
+
+    test("is not put off by what goes on in the background", async () => {
+        const { code, log } = await program('await (await redlatch.acquire("a", 86_400_000)).release(); console.log("done");');
+        assert.equal(code, 0, log);
+        assert.match(log, /done/);
+    });
+
+    test("comes when that is over, for who waits for it", async () => {
+        const { code, log } = await program(`
+            const lock = await redlatch.acquire("a", 400);
+            await lock.release();
+            await lock.settled;
+            console.log("settled");
+        `);
+        assert.equal(code, 0, log);
+        assert.match(log, /settled/);
     });
 });
 

@@ -21,6 +21,7 @@ export function webdis(options: WebdisOptions): Node {
         secrets.push(credentials, password);
     }
     const proxy = httpProxy(options, headers, secrets, () => undefined);
+    const escape = escaper();
     return {
         name: proxy.name,
         async send(args, { signal }) {
@@ -34,11 +35,30 @@ export function webdis(options: WebdisOptions): Node {
  * Every byte that Webdis could misread: `/` divides, `?` ends, `+` is a space, `.txt` at the end is a format,
  * and more is not worth knowing.
  */
-function escape(text: string): string {
+function escapeBytes(text: string): string {
     return encodeURIComponent(text).replace(
         /[.!~*'()]/g,
         (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`,
     );
+}
+
+/** Scripts are long, few, and always the same. */
+const SCRIPT_LENGTH_MIN = 200;
+const SCRIPTS_MAX = 8;
+
+/** Remembers the escaped form of scripts. */
+function escaper(): (text: string) => string {
+    const scripts = new Map<string, string>();
+    return (text) => {
+        if (text.length < SCRIPT_LENGTH_MIN) return escapeBytes(text);
+        let escaped = scripts.get(text);
+        if (escaped === undefined) {
+            escaped = escapeBytes(text);
+            // Names of resources may be long, too.
+            if (scripts.size < SCRIPTS_MAX) scripts.set(text, escaped);
+        }
+        return escaped;
+    };
 }
 
 /** `{"NAME": value}`, where `[true, text]` is a status and `[false, text]` an error. */
