@@ -265,7 +265,7 @@ function named(nodes: readonly Node[]): (Node & { readonly name: string })[] {
         const name = node.name ?? `node ${index + 1}`;
         if (names.has(name)) {
             throw new InvalidRequestError(
-                `the node ${name} is given twice; a majority needs independent servers, so name each one once`,
+                `the node ${name} is given twice; a majority needs independent servers. If they are two, give each a name`,
             );
         }
         names.add(name);

@@ -38,8 +38,11 @@ const runtimes = {
     },
 };
 
-/** Pages of other origins cannot ask the server that npm has. */
-const kinds = { Chromium: ["webdis", "stub", "webdis"] };
+const kinds = {
+    "this Node": ["webdis", "stub", "peer", "webdis", "stub"],
+    // Pages of other origins cannot ask the server that npm has.
+    Chromium: ["webdis", "stub", "webdis"],
+};
 
 function program({ code, out, log }) {
     assert.equal(code, 0, log);
