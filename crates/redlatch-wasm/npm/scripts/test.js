@@ -1,6 +1,6 @@
 // Packs the package, installs the tarball in a fresh folder, and runs the tests there.
 // Arguments: test files, all unless given; `--prepare` runs none.
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -43,9 +43,11 @@ run("npm", ["install", "--offline", "--no-audit", "--no-fund", "--silent"], { cw
 if (process.argv[2] === "--prepare") process.exit(0);
 
 const files = process.argv.length > 2 ? process.argv.slice(2) : readdirSync(fresh).filter((name) => name.endsWith(".test.js"));
-const { status } = spawnSync(process.execPath, ["--test", "--test-concurrency=1", "--test-force-exit", `--test-timeout=${TEST_MS_MAX}`, ...files], {
-    cwd: fresh,
-    stdio: "inherit",
-    env: { ...process.env, REDLATCH_TARBALL: join(base, filename) },
-});
-process.exit(status ?? 1);
+const tests = spawn(
+    process.execPath,
+    ["--test", "--test-concurrency=1", "--test-force-exit", `--test-timeout=${TEST_MS_MAX}`, ...files],
+    // In a group of its own, so that whoever ends this ends every test with the servers that it started.
+    { cwd: fresh, stdio: "inherit", detached: true },
+);
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => process.kill(-tests.pid, signal));
+tests.once("exit", (code) => process.exit(code ?? 1));
