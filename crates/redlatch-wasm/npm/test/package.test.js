@@ -56,7 +56,7 @@ test("both forms of the module are the same", async () => {
 });
 
 /** What there is, with some room. The aim is 24 KB. */
-const BUNDLE_MAX = 38_000;
+const BUNDLE_MAX = 36_500;
 
 test("the whole default bundle does not grow", async (t) => {
     const text = await bundle('export * from "redlatch"');
@@ -69,8 +69,10 @@ test("what is not used is not in a bundle", async () => {
     assert.equal(await bundle('import { Redlatch } from "redlatch"; import Redlock from "redlatch/redlock"; console.log(1)'), "console.log(1);\n");
     const part = await bundle('import { upstash } from "redlatch"; console.log(upstash)');
     assert.ok(part.length < 8000 && !part.includes("WebAssembly"), `${part.length} bytes`);
-    const worker = await bundle('export { Redlatch } from "redlatch"', { conditions: ["workerd"], external: ["*.wasm"] });
-    assert.ok(worker.includes('"./core_bg.wasm"') && !worker.includes("DecompressionStream"), "workers import the module");
+    for (const code of ['export { Redlatch } from "redlatch"', 'export { default } from "redlatch/redlock"']) {
+        const worker = await bundle(code, { conditions: ["workerd"], external: ["*.wasm"] });
+        assert.ok(worker.includes('"./core_bg.wasm"') && !worker.includes("DecompressionStream"), "workers import the module");
+    }
 });
 
 test("CommonJS can require it", async () => {
