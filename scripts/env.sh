@@ -23,6 +23,9 @@ debian_packages="rustc-web cargo-web rust-web-src"
 say() { printf '%s\n' "$*" >&2; }
 has() { command -v "$1" >/dev/null 2>&1; }
 
+# The version that the manifest pins wasm-bindgen to; its tools must have the same.
+wasm_bindgen_version() { sed -n 's/^wasm-bindgen = { version = "=\([0-9.]*\)".*/\1/p' Cargo.toml; }
+
 msrv() { sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml; }
 
 # is_recent RUSTC: does it satisfy the workspace's rust-version?
@@ -62,11 +65,11 @@ build_for_wasm() {
     local command=$1
     shift
     if has_wasm_target; then
-        cargo "$command" --locked --quiet --target "$wasm_target" "$@"
+        cargo "$command" --locked --target "$wasm_target" "$@"
     elif has_debian_source; then
         # Debian ships the library's source instead of a built one; building it is the only use of an unstable flag.
         RUSTC="$debian_rustc" RUSTC_BOOTSTRAP=1 CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$(rust_lld) \
-            "$debian_cargo" "$command" --locked --quiet -Zbuild-std=std,panic_abort --target "$wasm_target" "$@"
+            "$debian_cargo" "$command" --locked -Zbuild-std=std,panic_abort --target "$wasm_target" "$@"
     else
         say "Rust's library for $wasm_target is missing; run: just setup"
         return 1

@@ -120,6 +120,20 @@ setup_wasm_target() {
             "rustup target add $wasm_target (on Debian 12 also: sudo apt-get install $debian_packages)"
 }
 
+has_wasm_runner() {
+    [ "$("$tools/bin/wasm-bindgen-test-runner" --version 2>/dev/null)" = "wasm-bindgen-test-runner $(wasm_bindgen_version)" ]
+}
+
+# Without `--locked`, because its lock file may name what a mirror does not have yet; a debug build is enough and quicker.
+setup_wasm_runner() {
+    if has_wasm_runner; then return; fi
+    say "setup: wasm-bindgen-test-runner $(wasm_bindgen_version) (a few minutes, once)"
+    cargo install --quiet --debug --force --version "$(wasm_bindgen_version)" --root "$tools" \
+        --bin wasm-bindgen-test-runner wasm-bindgen-cli >&2 || true
+    has_wasm_runner || miss "wasm-bindgen-test-runner $(wasm_bindgen_version)" "it runs Rust's tests in a JavaScript engine" \
+        "the message of cargo above says why it could not be installed"
+}
+
 has_machete() { [ "$("$tools/bin/cargo-machete" --version 2>/dev/null)" = "$machete_version" ]; }
 
 setup_machete() {
@@ -174,6 +188,7 @@ setup_newer_servers
 if has cargo && has cc; then
     setup_bare_target
     setup_wasm_target
+    setup_wasm_runner
     setup_machete
 fi
 if has_python; then setup_peers; fi

@@ -13,7 +13,7 @@ export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="--remap-path-prefix=$root=
 --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"
 
 [ -x "$opt" ] || { say "wasm: wasm-opt is missing; run: just setup"; exit 1; }
-build_for_wasm rustc -p redlatch-wasm --lib --crate-type cdylib --no-default-features --features module --profile wasm
+build_for_wasm rustc --quiet -p redlatch-wasm --lib --crate-type cdylib --no-default-features --features module --profile wasm
 rm -rf "$out/new"
 mkdir -p "$out/new"
 cargo run --locked --quiet -p redlatch-wasm-build -- "$target_dir/$wasm_target/wasm/redlatch_wasm.wasm" "$out/new"
