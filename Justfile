@@ -12,10 +12,9 @@ default:
 setup:
     @scripts/setup.sh
 
-# Everything: set up where needed, all checks, all tests, and the harness against the shipped lock
+# Everything: set up where needed, all checks, all tests, the npm package in every runtime, the harness
 [group('test')]
-test: setup check cargo-test harness
-test: setup check cargo-test wasm wasm-test npm-test
+test: setup check cargo-test wasm wasm-test npm-test harness
 
 # Unit, integration and documentation tests alone, e.g. `just cargo-test -p redlatch`
 [group('test')]
@@ -40,6 +39,7 @@ nightly: (doubt "sim --seeds 1000000") (doubt "model --nightly") (doubt "mutants
 [group('test')]
 mutate *ARGS:
     scripts/mutate.sh {{ ARGS }}
+
 # The wasm module against the core's transcripts, and the example in Rust in workerd; needs `just wasm`
 [group('test')]
 wasm-test *ARGS:

@@ -12,8 +12,9 @@ mutants_version=27.1.0
 # A 32-bit target without an operating system: no std exists for it.
 bare_target=thumbv7em-none-eabi
 
-# What runs in JavaScript engines.
+# What runs in JavaScript engines, and the oldest Node that the npm package supports.
 wasm_target=wasm32-unknown-unknown
+node_min=20.19
 
 # Debian 12 packages a second, current toolchain with the library's source, for where rustup cannot download.
 debian_cargo=/usr/bin/cargo
@@ -50,7 +51,12 @@ has_debian_source() {
         [ -d "$("$debian_rustc" --print sysroot)/lib/rustlib/src/rust/library/core" ]
 }
 
-# The names under which Chromium is known; harness/tests/report/browser.rs looks for the same ones.
+has_node() {
+    has npm && has node &&
+        [ "$(node --version | tr -d v | printf '%s\n%s\n' "$node_min" "$(cat)" | sort -V | head -n1)" = "$node_min" ]
+}
+
+# The names under which Chromium is known; the tests look for the same ones.
 has_chromium() {
     local name
     if [ -n "${CHROMIUM:-}" ]; then [ -x "$CHROMIUM" ]; return; fi
@@ -60,6 +66,8 @@ has_chromium() {
         if has "$name"; then return; fi
     done
     return 1
+}
+
 # build_for_wasm COMMAND ARGUMENTS…: a command of cargo, for the target that JavaScript engines run
 build_for_wasm() {
     local command=$1

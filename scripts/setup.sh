@@ -20,8 +20,6 @@ can_install_packages() {
     [ "$(id -u)" = 0 ] || { has sudo && { [ -t 0 ] || sudo -n true 2>/dev/null; }; }
 }
 
-# Node 18, the oldest one that playwright-core runs on, is what Debian 12 has.
-has_node() { has npm && node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' 2>/dev/null; }
 
 has_python() { python3 -c 'import ensurepip, venv' >/dev/null 2>&1; }
 
@@ -75,8 +73,6 @@ setup_packages() {
     has cc || packages="$packages gcc libc6-dev"
     has_python || packages="$packages python3 python3-venv"
     has_chromium || packages="$packages chromium"
-    has node || packages="$packages nodejs"
-    has npm || packages="$packages npm"
     if [ -n "$packages" ] && can_install_packages; then
         # shellcheck disable=SC2086 # a list of words
         apt_install $packages || say "setup: apt-get failed"
@@ -87,10 +83,10 @@ setup_packages() {
         "$(hint 'gcc libc6-dev' gcc gcc)"
     has_python || miss "python3 with venv" "a lock of another language takes part in the tests" \
         "$(hint 'python3 python3-venv' python3 python)"
-    has_chromium || miss Chromium "the tests open the timeline in a browser" \
+    has_chromium || miss Chromium "the tests open the timeline, and lock from a page" \
         "$(hint chromium chromium '--cask chromium') (or set CHROMIUM to one that is there)"
-    has_node || miss "Node.js 18 or newer, with npm" "it drives the browser" \
-        "$(hint 'nodejs npm' nodejs-npm node)"
+    has_node || miss "Node.js $node_min or newer, with npm" "it builds and runs the npm package, and drives the browser" \
+        "see nodejs.org (Debian 12 has an older one)"
 }
 
 # The core is built for a machine without an operating system: scripts/bare.sh.

@@ -22,8 +22,8 @@ export function packaged(name, file) {
 
 export function chromium() {
     const known = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
-    const path = process.env.REDLATCH_CHROMIUM ?? known.find(existsSync);
-    if (path === undefined) throw new Error("Chromium is not here; `just setup` installs it, or set REDLATCH_CHROMIUM");
+    const path = process.env.CHROMIUM ?? known.find(existsSync);
+    if (path === undefined) throw new Error("Chromium is not here; `just setup` installs it, or set CHROMIUM");
     return path;
 }
 
