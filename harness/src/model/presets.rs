@@ -15,7 +15,6 @@ pub fn every_commit() -> Vec<Bounds> {
         Bounds { requests_twice: 1, replies_twice: 1, ..pair() },
         Bounds { unknowns: 1, ..pair() },
         Bounds { extensions: 2, ..pair() },
-        Bounds { tries: [2, 1, 1], ..pair() },
         everything(),
         Bounds::exclusion(4, 2),
         fence(),
@@ -34,6 +33,7 @@ pub fn nightly() -> Vec<Bounds> {
     models.extend([
         Bounds { crashes: 1, ..Bounds::exclusion(5, 2) },
         Bounds { crashes: 1, ..Bounds::exclusion(3, 3) },
+        Bounds { tries: [2, 1, 1], ..Bounds::exclusion(3, 2) },
         Bounds { acquires: [2, 1, 1], ..Bounds::exclusion(3, 2) },
         Bounds { acquires: [2, 1, 1], ..Bounds::fencing(3, 2) },
         Bounds::fencing(5, 2),

@@ -214,7 +214,9 @@ mutants! {
     "M24" FenceUnique Often Right <SameToken, Cell>
         Place::Model(|| Bounds { clients: 1, acquires: [2, 1, 1], ..fencing([0; 5]) }),
         "every call has the same token";
-    "M25" HoldOrder Once Right <Revive, Recreate> Place::Model(|| Bounds { reductions: CELL, ..reviving() }), "extend re-creates keys and revives";
+    "M25" HoldOrder Once Right <Revive, Recreate>
+        Place::Model(|| Bounds { nodes: 2, validity_ticks: 1, reductions: CELL, ..reviving() }),
+        "extend re-creates keys and revives";
     "M26" HoldOrder Often Right <Revive, Cell> Place::Model(reviving), "a lapsed lease is revived";
     "L1" NoGhost Often Right <NoUndo, Cell> Place::Model(|| alone(Invariant::NoGhost)),
         "a failed attempt is not undone";
