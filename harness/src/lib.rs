@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | [`sim`] | a lock under test in a hostile world, in virtual time; one seed, one history |
 //! | [`model`] | every interleaving of small worlds |
-//! | [`mutants`] | planted bugs, each of which has to be found |
+//! | `mutants` | planted bugs, each of which has to be found (feature `mutants`) |
 //! | `embedded` | nodes that speak RESP over TCP, to test one's own code without Redis (feature `embedded`) |
 //! | `redis` | what those nodes run: Redis by the byte, compared with real servers (feature `embedded`) |
 //! | [`plan`], [`history`], [`check`], [`report`] | the words that all tiers share: faults, events, invariants, artefacts |
@@ -16,6 +16,7 @@ pub mod check;
 pub mod embedded;
 pub mod history;
 pub mod model;
+#[cfg(feature = "mutants")]
 pub mod mutants;
 pub mod node;
 pub mod plan;

@@ -87,7 +87,7 @@ fn a_planted_bug_leaves_its_story_and_its_folder_can_be_replayed() {
     let text_of_all = text(&output);
     assert_eq!(output.status.code(), Some(0), "{text_of_all}{}", error(&output));
     assert!(text_of_all.contains("2 of 2 killed"), "{text_of_all}");
-    assert!(text_of_all.contains("I1 witness") && text_of_all.contains("no other sees it"));
+    assert!(text_of_all.contains("I1 witness") && text_of_all.contains("no other sees it there"));
     for bug in ["M06", "X8"] {
         assert_artefacts(&folder.path().join(format!("mutants-{bug}")));
     }

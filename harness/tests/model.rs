@@ -102,7 +102,7 @@ fn a_story_is_told_in_sentences_and_in_events() {
     let story = outcome.violation.expect("a violation");
     let text = story.to_string();
     assert!(text.contains("asks for the lock") && text.contains("I1 witness"), "{text}");
-    assert!(story.end.contains("believes to hold the lock"), "{text}");
+    assert!(story.end.contains("believes that it holds the lock"), "{text}");
     let lines = story.history.to_json_lines();
     for word in [
         r#""f":"granted""#,

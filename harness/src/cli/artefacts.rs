@@ -21,13 +21,18 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// The folder of the case `name`.
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
+        self.out.join(name)
+    }
+
     /// Writes the artefacts of `case` into the folder `name`, and says where they are.
     pub(crate) fn write(&self, name: &str, case: &Case) -> Result<Files, Error> {
         let case = Case { commit: case.commit.clone().or_else(commit), ..case.clone() };
-        let folder = self.out.join(name);
+        let folder = self.folder(name);
         let files = report::write(&folder, &case)
             .map_err(|error| format!("cannot write {}: {error}", folder.display()))?;
-        println!("timeline: {}", files.html.display());
+        say!("timeline: {}", files.html.display());
         Ok(files)
     }
 

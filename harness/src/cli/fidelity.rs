@@ -43,7 +43,7 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Error> {
         }
     };
     let mut fidelity = connect(address, &login)?;
-    println!(
+    say!(
         "seeds {}..{}  server {} at {address}  model {:?}",
         args.seed,
         args.seed + args.scripts,
@@ -59,15 +59,16 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Error> {
     }
     bar.finish_and_clear();
     for difference in report.differences.iter().take(SHOWN_MAX) {
-        println!("\n{difference}");
+        say!("\n{difference}");
     }
-    println!("{report}; {:.1} s", begin.elapsed().as_secs_f64());
+    say!("{report}; {:.1} s", begin.elapsed().as_secs_f64());
     if let Some(first) = report.differences.first() {
         let server = match &args.url {
-            Some(url) => format!("--url {url}"),
+            // It may have a password in it.
+            Some(_) => "--url URL".to_owned(),
             None => format!("--server {}", args.server),
         };
-        println!("redlatch-harness fidelity {server} --scripts 1 --seed {}", first.seed);
+        say!("redlatch-harness fidelity {server} --scripts 1 --seed {}", first.seed);
         return Ok(Verdict::Violation);
     }
     Ok(if report.replies > 0 { Verdict::Valid } else { Verdict::Unknown })

@@ -1,5 +1,20 @@
 //! Arguments and exit codes. Each subcommand is a file: its arguments, and `run`.
 
+/// As `println!`, but whoever reads may stop: what a run comes to does not depend on its readers.
+macro_rules! say {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        drop(writeln!(std::io::stdout(), $($words)*));
+    }};
+}
+/// As `print!`, likewise.
+macro_rules! tell {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        drop(write!(std::io::stdout(), $($words)*));
+    }};
+}
+
 mod artefacts;
 mod demo;
 mod fidelity;
@@ -100,14 +115,9 @@ fn execute(cli: Cli) -> Result<Verdict, Error> {
 /// What ends a subcommand early.
 pub(crate) type Error = Box<dyn std::error::Error>;
 
-/// The commit that is being doubted, where its tree is at hand.
+/// The commit that was built, where its tree was at hand; with `-dirty` if that had been changed.
 pub(crate) fn commit() -> Option<String> {
-    let git = std::process::Command::new("git")
-        .args(["-C", env!("CARGO_MANIFEST_DIR"), "rev-parse", "--short", "HEAD"])
-        .stderr(std::process::Stdio::null())
-        .output();
-    let git = git.ok().filter(|git| git.status.success())?;
-    Some(String::from_utf8_lossy(&git.stdout).trim().to_owned())
+    option_env!("REDLATCH_COMMIT").map(str::to_owned)
 }
 
 /// A first line: what is run, and on which code.

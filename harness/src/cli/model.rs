@@ -15,7 +15,7 @@ pub(crate) struct Args {
     /// The larger models as well; they take minutes and gigabytes
     #[arg(long)]
     nightly: bool,
-    /// Only the models whose name has this in it
+    /// Only the model of this name, or else those whose name has this in it
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
     /// How many threads [default: one per core]
@@ -30,18 +30,26 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<Verdict, Error> {
     let models = if args.nightly { model::nightly() } else { model::every_commit() };
-    let wanted = |bounds: &&Bounds| {
-        args.only.as_ref().is_none_or(|text| bounds.name().contains(text.as_str()))
+    let is_named = |text: &String| models.iter().any(|bounds| bounds.name() == *text);
+    let wanted = |bounds: &&Bounds| match &args.only {
+        None => true,
+        Some(text) if is_named(text) => bounds.name() == *text,
+        Some(text) => bounds.name().contains(text.as_str()),
     };
     let models: Vec<&Bounds> = models.iter().filter(wanted).collect();
-    println!("{}", heading(&format!("{} models", models.len())));
+    say!("{}", heading(&format!("{} models", models.len())));
     if models.is_empty() {
-        println!("no model has such a name; `redlatch-harness model --nightly` lists them all");
+        say!("no model has such a name; `redlatch-harness model --nightly` lists them all");
         return Ok(Verdict::Unknown);
     }
-    println!(
+    say!(
         "{:58}{:>11}{:>13}{:>7}{:>9}{:>15}",
-        "model (N nodes, K clients)", "states", "transitions", "depth", "seconds", "M trans/s/core"
+        "model (N nodes, K clients)",
+        "states",
+        "transitions",
+        "depth",
+        "seconds",
+        "M trans/s/core"
     );
     let budget = Budget { threads: args.jobs, states_max: args.states_max };
     let mut suite = Suite { name: "model".to_owned(), outcomes: Vec::new() };
@@ -53,16 +61,16 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Error> {
         spinner.finish_and_clear();
         transitions += outcome.transitions;
         core_seconds += outcome.elapsed.as_secs_f64() * outcome.threads as f64;
-        println!("{}", row(&outcome));
-        let (found, told) = judge(&outcome);
+        say!("{}", row(&outcome));
+        let (found, told) = judge(args, &outcome);
         if let Some(story) = &outcome.violation {
             let command = command(args, &outcome.name);
-            print!("{}", artefacts::indented(&story.to_string()));
+            tell!("{}", artefacts::indented(&story.to_string()));
             let case = artefacts::of_story(story, bounds.nodes, bounds.clients, &command);
             args.place.write(&format!("model-{}", artefacts::folder(&outcome.name)), &case)?;
             replay.get_or_insert(command);
         } else if let Told::Unknown { why } = &told {
-            println!("  {why}");
+            say!("  {why}");
         }
         verdict = verdict.worse(found);
         suite.outcomes.push(Outcome {
@@ -73,13 +81,13 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Error> {
             attachments: Vec::new(),
         });
     }
-    println!(
+    say!(
         "{transitions} transitions, {:.2} M a second and core",
         transitions as f64 / core_seconds.max(1e-3) / 1e6
     );
     args.place.write_junit(&suite)?;
     if let Some(command) = replay {
-        println!("{command}");
+        say!("{command}");
     }
     Ok(verdict)
 }
@@ -102,12 +110,12 @@ fn command(args: &Args, name: &str) -> String {
     format!("redlatch-harness model{nightly} --only '{name}'")
 }
 
-fn judge(outcome: &model::Outcome) -> (Verdict, Told) {
+fn judge(args: &Args, outcome: &model::Outcome) -> (Verdict, Told) {
     if let Some(story) = &outcome.violation {
         let told = Told::Violated {
             invariant: story.invariant.to_string(),
             story: story.end.clone(),
-            replay: format!("redlatch-harness model --only '{}'", outcome.name),
+            replay: command(args, &outcome.name),
         };
         return (Verdict::Violation, told);
     }

@@ -24,15 +24,16 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Verdict, Error> {
-    let known = |id: &&String| MUTANTS.iter().any(|mutant| mutant.id == id.as_str());
+    let known = |id: &&String| MUTANTS.iter().any(|mutant| mutant.id.eq_ignore_ascii_case(id));
     if let Some(id) = args.ids.iter().find(|id| !known(id)) {
         let ids: Vec<&str> = MUTANTS.iter().map(|mutant| mutant.id).collect();
         return Err(format!("there is no bug {id:?}; there are {}", ids.join(", ")).into());
     }
-    let is_wanted =
-        |mutant: &&Mutant| args.ids.is_empty() || args.ids.iter().any(|id| id == mutant.id);
+    let is_wanted = |mutant: &&Mutant| {
+        args.ids.is_empty() || args.ids.iter().any(|id| id.eq_ignore_ascii_case(mutant.id))
+    };
     let wanted: Vec<&Mutant> = MUTANTS.iter().filter(is_wanted).collect();
-    println!("{}", heading(&format!("{} planted bugs", wanted.len())));
+    say!("{}", heading(&format!("{} planted bugs", wanted.len())));
     let mut report = Report { rows: Vec::new() };
     let mut suite = Suite { name: "mutants".to_owned(), outcomes: Vec::new() };
     for mutant in wanted {
@@ -40,7 +41,7 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Error> {
         let spinner = spinner(&format!("{} {}", mutant.id, mutant.wrong))?;
         let row = run_one(mutant.id, Budget::default()).ok_or("a bug has vanished")?;
         spinner.finish_and_clear();
-        println!("{row}");
+        say!("{row}");
         if args.stories
             && let Found::Killed(kill) = &row.verdict
         {
@@ -56,10 +57,10 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Error> {
         });
         report.rows.push(row);
     }
-    println!("{report}");
+    say!("{report}");
     args.place.write_junit(&suite)?;
     let Some(first) = report.unexpected().next() else { return Ok(Verdict::Valid) };
-    println!("{}", command(first.mutant));
+    say!("{}", command(first.mutant));
     Ok(Verdict::Violation)
 }
 

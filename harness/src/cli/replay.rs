@@ -71,7 +71,7 @@ fn run_command(folder: &Path) -> Result<Verdict, Error> {
     let command = fs::read_to_string(&path).map_err(|error| {
         format!("{} has neither plan.json nor replay.txt ({error})", folder.display())
     })?;
-    println!("{}", command.trim());
+    say!("{}", command.trim());
     let cli = Cli::try_parse_from(words(&command))
         .map_err(|error| format!("{} is no command of this program: {error}", path.display()))?;
     execute(cli)
@@ -91,23 +91,25 @@ fn words(command: &str) -> Vec<String> {
 }
 
 fn run_plan(args: &Args, plan: &Plan, command: &str) -> Result<Verdict, Error> {
-    println!("{}", heading(&format!("seed {:#x}", plan.seed)));
-    print!("{plan}");
+    say!("{}", heading(&format!("seed {:#x}", plan.seed)));
+    tell!("{plan}");
     let (outcome, history) = replay(plan, &SHIPPED, Invariants::ALL)?;
-    println!(
+    say!(
         "{} events, {} locks granted, history {:016x}",
-        outcome.events, outcome.grants, outcome.hash
+        outcome.events,
+        outcome.grants,
+        outcome.hash
     );
     let name = format!("replay-{}-{:#x}", plan.profile, plan.seed);
     let Some(violation) = outcome.violation else {
         args.place.write(&name, &Case::of_run(plan, &history, "sim", command))?;
-        println!("everything holds");
+        say!("everything holds");
         return Ok(Verdict::Valid);
     };
-    println!("{violation}");
+    say!("{violation}");
     let found = Counterexample { plan: plan.clone(), violation, history };
     args.place.write(&name, &Case::of(&found, "sim", command))?;
-    println!("{command}");
+    say!("{command}");
     Ok(Verdict::Violation)
 }
 

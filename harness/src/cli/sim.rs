@@ -21,10 +21,10 @@ pub(crate) struct Args {
     /// The first of them, such as 17 or 0x11
     #[arg(long, default_value = "0", value_parser = parse_seed)]
     first: u64,
-    /// Begins no seed after this many seconds, for each profile
+    /// Stops after this many seconds of each profile; how many seeds that is depends on the machine
     #[arg(long)]
     seconds: Option<u64>,
-    /// What may be broken; may be given several times [default: each profile]
+    /// What may be broken: synchronous, lossy or asynchronous; may be given several times [default: each]
     #[arg(long)]
     profile: Vec<Profile>,
     #[command(flatten)]
@@ -74,23 +74,28 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Error> {
     let profiles = if args.profile.is_empty() { &Profile::ALL[..] } else { &args.profile[..] };
     let last = args.first.saturating_add(args.seeds.saturating_sub(1));
     let what = format!("seeds {:#x} to {last:#x}, {}", args.first, args.sizes.shape());
-    println!("{}", heading(&what));
-    println!(
+    say!("{}", heading(&what));
+    say!(
         "{:13}{:>9}{:>13}{:>14}{:>11}{:>12}  hash",
-        "profile", "seeds", "events", "M events/s", "grants", "x real time"
+        "profile",
+        "seeds",
+        "events",
+        "M events/s",
+        "grants",
+        "x real time"
     );
     let mut suite = Suite { name: "sim".to_owned(), outcomes: Vec::new() };
     let mut verdict = Verdict::Valid;
     let mut replay = None;
     for &profile in profiles {
         let report = campaign(args, profile)?;
-        println!("{}", row(&report));
+        say!("{}", row(&report));
         let (found, told) = match report.verdict() {
             Found::Valid => (Verdict::Valid, Told::Valid),
             Found::Unknown(missing) => {
                 let names: Vec<&str> = missing.iter().map(|mark| mark.name()).collect();
                 let why = format!("never happened, so this proves little: {}", names.join(", "));
-                println!("  {why}");
+                say!("  {why}");
                 (Verdict::Unknown, Told::Unknown { why })
             }
             Found::Violated => {
@@ -110,7 +115,7 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Error> {
     }
     args.place.write_junit(&suite)?;
     if let Some(command) = replay {
-        println!("{command}");
+        say!("{command}");
     }
     Ok(verdict)
 }
@@ -155,12 +160,13 @@ fn explain(args: &Args, report: &Report) -> Result<(Told, String), Error> {
     let Err(Failure::Violated(found)) = check(&plan, &SHIPPED) else {
         return Err(format!("seed {seed:#x} fails only sometimes: the simulator is broken").into());
     };
-    println!("  seed {seed:#x}: {violation}");
+    say!("  seed {seed:#x}: {violation}");
     let shrunk = found.shrunk(&SHIPPED, Invariants::ALL);
-    println!("  as simple as possible: {}", shrunk.violation);
-    print!("{}", artefacts::indented(&shrunk.plan.to_string()));
+    say!("  as simple as possible: {}", shrunk.violation);
+    tell!("{}", artefacts::indented(&shrunk.plan.to_string()));
     let name = format!("sim-{profile}-{seed:#x}");
-    args.place.write(&name, &Case::of(&shrunk, "sim", &replay))?;
+    let shrunk_replay = format!("redlatch-harness replay {}", args.place.folder(&name).display());
+    args.place.write(&name, &Case::of(&shrunk, "sim", &shrunk_replay))?;
     let told = Told::Violated {
         invariant: violation.invariant.to_string(),
         story: shrunk.violation.to_string(),

@@ -351,6 +351,9 @@ impl Bounds {
             (self.replies_twice, "dup reply"),
             (self.unknowns, "unknown"),
         ];
+        if self.crashes > 0 && self.keep != Keep::Fences {
+            words.push(format!("keep {:?}", self.keep).to_lowercase());
+        }
         for (count, name) in counts {
             if count > 0 {
                 words.push(format!("{name} {count}"));

@@ -327,13 +327,14 @@ fn end<M: Machine, C: NodeCell>(
                 .map(|node| format!("n{node}"))
                 .collect();
             let nodes = if nodes.is_empty() { "no node".to_owned() } else { nodes.join(", ") };
+            let (majority, count) = (space.bounds.majority(), space.bounds.nodes);
+            let keeps = if nodes.contains(',') { "keep" } else { "keeps" };
             format!(
-                "{client} believes to hold the lock, but only {nodes} of {} cannot be locked by \
-                 somebody else",
-                space.bounds.nodes
+                "{client} believes that it holds the lock, but only {nodes} {keeps} its key or gives \
+                 the lock to nobody; {majority} of {count} must"
             )
         }
-        Invariant::Mutex => format!("{names} believe to hold the lock at once"),
+        Invariant::Mutex => format!("{names} believe at once that they hold the lock"),
         Invariant::FenceUnique => match granted {
             Some((client, _, fence)) => format!("c{client} is granted fence {fence} once more"),
             None => "a fence is granted twice".to_owned(),

@@ -8,7 +8,7 @@
 //! [`duel`].
 //!
 //! M are bugs of the protocol, L are bugs of liveness, X were added so that every invariant has a bug
-//! that nothing else sees ([`Seen::Once`]): an invariant without one could be left out unnoticed.
+//! that no other of its tier sees ([`Seen::Once`]): an invariant without one could be left out unnoticed.
 
 mod cells;
 mod duel;
@@ -30,10 +30,8 @@ pub use registry::{MUTANTS, Mutant, Place, Seen, Setting, Trial, each};
 pub use replies::{AnyReply, AnyRound, ExtendFromReply, Late, OneIsAll, SealAnyNumber, Timely};
 pub use runner::{Asked, Evidence, Kill, Report, Row, Tiers, Verdict, run, run_one};
 pub use terms::{
-    FromReply, HeldInRelease, NoCheck, NoDrift, NoJitter, NoUndo, OneByOne, Revive, SameToken,
-    ShortFirst, WaitsForAll,
+    AtOneNode, Everywhere, Forgotten, FromReply, HeldInRelease, NoCheck, NoDrift, NoJitter, NoUndo,
+    OneByOne, Revive, SameToken, ShortFirst, WaitsForAll,
 };
-pub use told::{
-    GivesUpEarly, LateEnd, NeverReleases, SkipsOneUndo, SleepsForEver, Swapped, TellsMore,
-};
+pub use told::{GivesUpEarly, LateEnd, NeverReleases, SleepsForEver, Swapped, TellsMore};
 pub use votes::{HalfIsEnough, Largest, QuarantineIsYes, Smallest, TwiceIsTwo, Unsealed};

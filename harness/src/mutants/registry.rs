@@ -8,10 +8,10 @@ use super::cells::{
 };
 use super::replies::{AnyReply, AnyRound, ExtendFromReply, Late, OneIsAll, SealAnyNumber, Timely};
 use super::terms::{
-    FromReply, HeldInRelease, NoCheck, NoDrift, NoJitter, NoUndo, OneByOne, Revive, SameToken,
-    ShortFirst, WaitsForAll,
+    AtOneNode, Everywhere, FromReply, HeldInRelease, NoCheck, NoDrift, NoJitter, NoUndo, OneByOne,
+    Revive, SameToken, ShortFirst, WaitsForAll,
 };
-use super::told::{GivesUpEarly, LateEnd, SkipsOneUndo, Swapped, TellsMore};
+use super::told::{GivesUpEarly, LateEnd, Swapped, TellsMore};
 use super::votes::{HalfIsEnough, Largest, QuarantineIsYes, Smallest, TwiceIsTwo, Unsealed};
 use crate::check::Invariant;
 use crate::model::{Bounds, Fences, Reductions, Switch};
@@ -39,7 +39,7 @@ pub struct Mutant {
 /// Which invariants see a bug, of those that its place checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// None but its killer: with all others checked and that one left out, everything seems to hold.
+    /// None but its killer: with all others that its tier can check there, everything seems to hold.
     Once,
     /// Its killer, and maybe others.
     Often,
@@ -218,7 +218,7 @@ mutants! {
         Place::Model(|| Bounds { nodes: 2, validity_ticks: 1, reductions: CELL, ..reviving() }),
         "extend re-creates keys and revives";
     "M26" HoldOrder Often Right <Revive, Cell> Place::Model(reviving), "a lapsed lease is revived";
-    "L1" NoGhost Often Right <NoUndo, Cell> Place::Model(|| alone(Invariant::NoGhost)),
+    "L1" NoGhost Often Right <NoUndo<Everywhere>, Cell> Place::Model(|| alone(Invariant::NoGhost)),
         "a failed attempt is not undone";
     "L2" Progress Often Right <Lock, OwnIsRefused>
         Place::Model(|| Bounds { requests_twice: 1, ..alone(Invariant::Progress) }),
@@ -235,7 +235,7 @@ mutants! {
         "the resource lets everybody in";
     "X4" LeaseSound Once Right <TellsMore, Cell> SYNCHRONOUS,
         "a longer validity is told than relied on";
-    "X5" NoGhost Once Right <SkipsOneUndo, Cell> SYNCHRONOUS,
+    "X5" NoGhost Once Right <NoUndo<AtOneNode>, Cell> SYNCHRONOUS,
         "a failed attempt is not undone at one node";
     "X6" Termination Once Right <LateEnd, Cell> SYNCHRONOUS,
         "the end of a release is told too late";
@@ -245,6 +245,8 @@ mutants! {
         "the lock says that it holds what it releases";
     "X9" Progress Once Right <Lock, OwnIsRefused> SYNCHRONOUS,
         "one's own key is a refusal, for a while";
+    "X11" Witness Often ShortQuarantine <Lock, Cell> SYNCHRONOUS,
+        "quarantine is half as long as it should be";
     "X10" FenceOrder Once Right <Swapped, Cell> Place::Model(|| fencing([1; 5])),
         "each fence is told as its neighbour's number";
 }

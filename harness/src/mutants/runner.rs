@@ -9,7 +9,7 @@ use crate::check::{Invariant, Invariants};
 use crate::model::{Bounds, Budget, FOR_GOOD, Keep, Story, explore};
 use crate::plan::{Plan, Profile};
 use crate::sim::{
-    AfterViolation, Campaign, Counterexample, Failure, Gate, Shipped, System, check_only,
+    AfterViolation, Campaign, Counterexample, Failure, Shipped, Surroundings, System, check_only,
 };
 use crate::system::{Machine, NodeCell};
 
@@ -22,6 +22,11 @@ pub enum Verdict {
     Survived {
         /// In how many states, seeds or turns.
         tries: u64,
+    },
+    /// The tier could not tell.
+    Unknown {
+        /// Why not.
+        why: String,
     },
 }
 
@@ -90,11 +95,17 @@ fn bounds(mutant: &Mutant, bounds: Bounds, asked: Asked) -> Bounds {
 
 impl Tiers {
     fn model<M: Machine, C: NodeCell>(&self, bounds: &Bounds) -> Verdict {
-        let Ok(outcome) = explore::<M, C>(bounds, &self.budget) else {
-            return Verdict::Survived { tries: 0 };
+        let outcome = match explore::<M, C>(bounds, &self.budget) {
+            Ok(outcome) => outcome,
+            Err(error) => return Verdict::Unknown { why: error.to_string() },
         };
         let tries = outcome.states as u64;
-        let Some(story) = outcome.violation else { return Verdict::Survived { tries } };
+        let Some(story) = outcome.violation else {
+            return match outcome.complete {
+                true => Verdict::Survived { tries },
+                false => Verdict::Unknown { why: format!("given up after {tries} states") },
+            };
+        };
         Verdict::Killed(Box::new(Kill {
             by: story.invariant,
             sentence: story.end.clone(),
@@ -127,7 +138,8 @@ impl Tiers {
         let Err(Failure::Violated(found)) =
             check_only(&Plan::draw(*seed, profile), system, checked)
         else {
-            return Verdict::Survived { tries: report.runs };
+            let why = format!("seed {seed:#x} fails only sometimes: the simulator is broken");
+            return Verdict::Unknown { why };
         };
         let elapsed = started.elapsed();
         let shrunk = found.shrunk(system, checked);
@@ -152,9 +164,17 @@ impl Trial for Tiers {
                 let system = Shipped::<M, C, Open>::new();
                 self.simulate(&system, mutant.killer, profile, seeds)
             }
-            (Place::Simulator(profile, seeds), _) => {
+            (Place::Simulator(profile, seeds), Setting::ShortQuarantine) => {
+                let system = Shipped::<M, C, Hasty>::new();
+                self.simulate(&system, mutant.killer, profile, seeds)
+            }
+            (Place::Simulator(profile, seeds), Setting::Right) => {
                 self.simulate(&Shipped::<M, C>::new(), mutant.killer, profile, seeds)
             }
+            (
+                Place::Simulator(..),
+                Setting::NoQuarantine | Setting::OutForGood | Setting::FencesLost,
+            ) => Verdict::Unknown { why: "the simulator has no such setting".to_owned() },
             (Place::Duel, _) => in_step::<M, C>(),
         }
     }
@@ -164,9 +184,19 @@ impl Trial for Tiers {
 #[derive(Clone, Copy, Debug)]
 struct Open;
 
-impl Gate for Open {
+impl Surroundings for Open {
     fn admits(_: u64, _: u64) -> bool {
         true
+    }
+}
+
+/// X11: nodes that may have forgotten something vote again too early.
+#[derive(Clone, Copy, Debug)]
+struct Hasty;
+
+impl Surroundings for Hasty {
+    fn quarantine_ms(ttl_max_ms: u64) -> u64 {
+        ttl_max_ms / 2
     }
 }
 
@@ -186,7 +216,7 @@ fn in_step<M: Machine, C: NodeCell>() -> Verdict {
             evidence: Evidence::Nothing,
         })),
         Ok(duel) => Verdict::Survived { tries: duel.turns as u64 },
-        Err(_) => Verdict::Survived { tries: 0 },
+        Err(error) => Verdict::Unknown { why: error.to_string() },
     }
 }
 
@@ -207,7 +237,7 @@ impl Row {
     pub fn is_as_expected(&self) -> bool {
         let killed =
             matches!(&self.verdict, Verdict::Killed(kill) if kill.by == self.mutant.killer);
-        killed && !matches!(self.others, Some(Verdict::Killed(_)))
+        killed && matches!(self.others, None | Some(Verdict::Survived { .. }))
     }
 }
 
@@ -223,12 +253,14 @@ impl fmt::Display for Row {
                 write!(f, "{by:17}{steps:6} steps {tries:9} tried {seconds:7.2} s")?;
             }
             Verdict::Survived { tries } => write!(f, "SURVIVED {killer}, {tries} tried")?,
+            Verdict::Unknown { why } => write!(f, "UNKNOWN: {why}")?,
         }
         match &self.others {
             Some(Verdict::Survived { .. }) if self.is_as_expected() => {
-                f.write_str("  no other sees it")
+                f.write_str("  no other sees it there")
             }
             Some(Verdict::Survived { .. }) | None => Ok(()),
+            Some(Verdict::Unknown { why }) => write!(f, "  others UNKNOWN: {why}"),
             Some(Verdict::Killed(kill)) => write!(f, "  BUT {} SEES IT TOO", kill.by),
         }
     }
@@ -259,7 +291,11 @@ impl fmt::Display for Report {
         invariants.sort_unstable();
         invariants.dedup();
         let all = Invariant::ALL.len();
-        write!(f, "{} of {all} invariants have a bug that no other sees", invariants.len())
+        write!(
+            f,
+            "{} of {all} invariants have a bug that no other of its tier sees",
+            invariants.len()
+        )
     }
 }
 

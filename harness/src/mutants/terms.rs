@@ -1,10 +1,14 @@
 //! Machines that are wrong about how long, about which token, or about when an operation is over.
 
 use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use redlatch_core::{
-    Command, CommandId, Config, Drift, Event, Instant, Lease, Lock, Op, Reply, Retry, Token, Ttl,
+    Command, CommandId, Config, Drift, Event, Instant, Lease, Lock, NodeId, Op, Reply, Retry,
+    Token, Ttl,
 };
 
 use super::plant::{Plant, Sent, around_lock, with_lease};
@@ -254,21 +258,49 @@ impl Plant for Revive {
     }
 }
 
-/// L1: an attempt that fails is not undone.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct NoUndo {
-    lock: Lock,
-    now: Instant,
-    granted: Option<Token>,
+/// Where a failed attempt is not undone.
+pub trait Forgotten: Clone + Debug + Eq + Hash + Send + Sync + 'static {
+    /// Whether it is forgotten at `node`, one of `nodes`.
+    fn is_at(node: NodeId, nodes: usize) -> bool;
 }
 
-impl NoUndo {
-    const fn rest(config: Config) -> Self {
-        Self { lock: Lock::new(config), now: Instant::ZERO, granted: None }
+/// At every node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Everywhere;
+
+/// At the first node, where the others hide it: of two nodes both are needed, and the lock would not be had
+/// again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AtOneNode;
+
+impl Forgotten for Everywhere {
+    fn is_at(_: NodeId, _: usize) -> bool {
+        true
     }
 }
 
-impl Plant for NoUndo {
+impl Forgotten for AtOneNode {
+    fn is_at(node: NodeId, nodes: usize) -> bool {
+        node.index() == 0 && nodes > 2
+    }
+}
+
+/// L1, X5: an attempt that fails is not undone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct NoUndo<F> {
+    lock: Lock,
+    now: Instant,
+    granted: Option<Token>,
+    forgotten: PhantomData<F>,
+}
+
+impl<F: Forgotten> NoUndo<F> {
+    const fn rest(config: Config) -> Self {
+        Self { lock: Lock::new(config), now: Instant::ZERO, granted: None, forgotten: PhantomData }
+    }
+}
+
+impl<F: Forgotten> Plant for NoUndo<F> {
     around_lock!();
 
     fn clock(&mut self, now: Instant) -> Instant {
@@ -277,16 +309,14 @@ impl Plant for NoUndo {
     }
 
     fn on_command(&mut self, command: Command) -> Option<Command> {
-        match command.op {
-            Op::Release { token } if self.granted != Some(token) => {
-                let refused = Reply::Refused { remaining: None, fence: None };
-                self.lock.handle_reply(self.now, command.id, refused);
-                None
-            }
-            Op::Release { .. } | Op::Acquire { .. } | Op::Seal { .. } | Op::Extend { .. } => {
-                Some(command)
-            }
+        let Op::Release { token } = command.op else { return Some(command) };
+        let nodes = self.lock.config().quorum().nodes().len();
+        if self.granted == Some(token) || !F::is_at(command.id.node(), nodes) {
+            return Some(command);
         }
+        let refused = Reply::Refused { remaining: None, fence: None };
+        self.lock.handle_reply(self.now, command.id, refused);
+        None
     }
 
     fn on_event(&mut self, event: Event) -> Event {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redlatch_core::{Command, Config, Drift, Event, Fence, Instant, Lease, Lock, Op, Reply, Token};
+use redlatch_core::{Command, Config, Drift, Event, Fence, Instant, Lease, Lock, Op};
 
 use super::plant::{Plant, around_lock, with_lease};
 
@@ -78,48 +78,6 @@ impl Plant for Swapped {
 
     fn believed(&self) -> Option<Lease> {
         self.lock.lease().map(swapped)
-    }
-}
-
-/// X5: an attempt that fails is not undone at the first node. The others are enough to hide it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct SkipsOneUndo {
-    lock: Lock,
-    now: Instant,
-    granted: Option<Token>,
-}
-
-impl SkipsOneUndo {
-    const fn rest(config: Config) -> Self {
-        Self { lock: Lock::new(config), now: Instant::ZERO, granted: None }
-    }
-}
-
-impl Plant for SkipsOneUndo {
-    around_lock!();
-
-    fn clock(&mut self, now: Instant) -> Instant {
-        self.now = now;
-        now
-    }
-
-    fn on_command(&mut self, command: Command) -> Option<Command> {
-        let Op::Release { token } = command.op else { return Some(command) };
-        let is_first = command.id.node().index() == 0;
-        // Of two nodes both are needed: the lock would not be had again.
-        let is_hidden = self.lock.config().quorum().nodes().len() > 2;
-        if is_first && is_hidden && self.granted != Some(token) {
-            self.lock.handle_reply(self.now, command.id, Reply::Applied { fence: None });
-            return None;
-        }
-        Some(command)
-    }
-
-    fn on_event(&mut self, event: Event) -> Event {
-        if let Event::Granted(lease) = event {
-            self.granted = Some(lease.token);
-        }
-        event
     }
 }
 

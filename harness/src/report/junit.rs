@@ -58,11 +58,15 @@ impl Outcome {
     pub fn of(case: &Case, files: Option<&Files>) -> Self {
         let told = match &case.violation {
             None => Told::Valid,
-            Some(violation) => Told::Violated {
-                invariant: violation.invariant.to_string(),
-                story: format!("{} ({})", explain::sentence(case, violation), violation.story),
-                replay: case.replay.clone(),
-            },
+            Some(violation) => {
+                let sentence = explain::sentence(case, violation);
+                let story = match sentence == violation.story {
+                    true => sentence,
+                    false => format!("{sentence} ({})", violation.story),
+                };
+                let invariant = violation.invariant.to_string();
+                Told::Violated { invariant, story, replay: case.replay.clone() }
+            }
         };
         Self {
             tier: case.tier.clone(),

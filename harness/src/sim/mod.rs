@@ -34,5 +34,5 @@ mod world;
 pub use campaign::{AfterViolation, Campaign, Report, Verdict};
 pub use failure::{Counterexample, Failure, check, check_only, replay};
 pub use shrink::shrink;
-pub use system::{Client, Gate, Input, Monotonic, Node, Outbox, Request, Shipped, System};
+pub use system::{Client, Input, Node, Outbox, Proper, Request, Shipped, Surroundings, System};
 pub use world::{Outcome, World};

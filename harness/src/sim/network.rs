@@ -263,10 +263,12 @@ impl<S: System> World<S> {
         };
         target.sync(now, rules.sync);
         let wall = target.wall(now);
-        let before = target.data.cells[resource];
+        let (before, pause) = (target.data.cells[resource], target.data.quarantine);
         let owner = before.owner(wall);
-        let reply = target.execute(now, resource, &message.request, rules.guard_ms, script);
+        let guard = rules.guard_ms.map(S::quarantine_ms);
+        let reply = target.execute(now, resource, &message.request, guard, script);
         let after = target.data.cells[resource];
+        let is_paused = target.data.quarantine != pause;
         let quarantined = matches!(reply, Reply::Quarantined { .. });
         if script != Script::Runs {
             self.checker.mark(Mark::HalfScript);
@@ -282,6 +284,10 @@ impl<S: System> World<S> {
         }
         if before != after {
             self.node_changed(node, resource, wall, &before, &after);
+        }
+        if is_paused {
+            // Until now nobody knew when the node would vote again.
+            (0..rules.resources).for_each(|resource| self.rejudge_all(resource));
         }
         reply
     }
@@ -300,7 +306,8 @@ impl<S: System> World<S> {
             let view = View { nodes: &self.nodes, guarded: self.is_guarded() };
             self.checker.check_fence_fall(&view, resource, self.now);
         }
-        // A belief can only suffer where a key is taken away or will go earlier than before.
+        // A belief can only suffer where a key is taken away or will go earlier than before. A node that
+        // was kept from voting is judged again when it votes.
         if before.owner(wall).is_some() {
             self.rejudge_all(resource);
         }

@@ -18,7 +18,7 @@ pub(crate) struct Data<N> {
     /// Which run of the process wrote the guard's marker; 0 for none.
     marker: u32,
     /// No vote until the wall clock has passed this; 0 for no quarantine.
-    quarantine: WallMillis,
+    pub(super) quarantine: WallMillis,
 }
 
 impl<N: Node> Data<N> {

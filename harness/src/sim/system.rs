@@ -30,7 +30,14 @@ pub trait System {
     /// the largest that it has seen.
     #[must_use]
     fn admits(highest: u64, fence: u64) -> bool {
-        Monotonic::admits(highest, fence)
+        Proper::admits(highest, fence)
+    }
+
+    /// For how long a node that may have forgotten something is kept from voting, where the longest ttl
+    /// is `ttl_max_ms`.
+    #[must_use]
+    fn quarantine_ms(ttl_max_ms: u64) -> u64 {
+        Proper::quarantine_ms(ttl_max_ms)
     }
 }
 
@@ -134,52 +141,57 @@ pub trait Node: Copy + Debug + Default + PartialEq {
     fn drop_all(&mut self);
 }
 
-/// What a resource that checks fences lets in.
-pub trait Gate {
+/// What surrounds clients and nodes. The provided methods are how it should be.
+pub trait Surroundings {
     /// As [`System::admits`].
-    fn admits(highest: u64, fence: u64) -> bool;
-}
-
-/// A resource as it should be: it lets nobody in with a lower fence than the highest it has seen.
-#[derive(Clone, Copy, Debug)]
-pub struct Monotonic;
-
-impl Gate for Monotonic {
+    #[must_use]
     fn admits(highest: u64, fence: u64) -> bool {
         fence >= highest
     }
+
+    /// As [`System::quarantine_ms`].
+    #[must_use]
+    fn quarantine_ms(ttl_max_ms: u64) -> u64 {
+        ttl_max_ms
+    }
 }
 
-/// The shipped lock, the model node and a resource as it should be, or planted bugs in their places.
+/// Surroundings as they should be.
+#[derive(Clone, Copy, Debug)]
+pub struct Proper;
+
+impl Surroundings for Proper {}
+
+/// The shipped lock, the model node and surroundings as they should be, or planted bugs in their places.
 #[derive(Debug)]
-pub struct Shipped<M = Lock, C = Cell, G = Monotonic>(PhantomData<Parts<M, C, G>>);
+pub struct Shipped<M = Lock, C = Cell, S = Proper>(PhantomData<Parts<M, C, S>>);
 
 /// Whatever its parts are, a system may be shared.
-type Parts<M, C, G> = fn() -> (M, C, G);
+type Parts<M, C, S> = fn() -> (M, C, S);
 
-impl<M, C, G> Shipped<M, C, G> {
-    /// With the machine `M` on each client, the cell `C` on each node, and the resource `G`.
+impl<M, C, S> Shipped<M, C, S> {
+    /// With the machine `M` on each client, the cell `C` on each node, and the surroundings `S`.
     #[must_use]
     pub const fn new() -> Self {
         Self(PhantomData)
     }
 }
 
-impl<M, C, G> Default for Shipped<M, C, G> {
+impl<M, C, S> Default for Shipped<M, C, S> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<M, C, G> Clone for Shipped<M, C, G> {
+impl<M, C, S> Clone for Shipped<M, C, S> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<M, C, G> Copy for Shipped<M, C, G> {}
+impl<M, C, S> Copy for Shipped<M, C, S> {}
 
-impl<M: Machine, C: NodeCell, G: Gate> System for Shipped<M, C, G> {
+impl<M: Machine, C: NodeCell, S: Surroundings> System for Shipped<M, C, S> {
     type Request = Carried;
     type Client = Driven<M>;
     type Node = Served<C>;
@@ -189,7 +201,11 @@ impl<M: Machine, C: NodeCell, G: Gate> System for Shipped<M, C, G> {
     }
 
     fn admits(highest: u64, fence: u64) -> bool {
-        G::admits(highest, fence)
+        S::admits(highest, fence)
+    }
+
+    fn quarantine_ms(ttl_max_ms: u64) -> u64 {
+        S::quarantine_ms(ttl_max_ms)
     }
 }
 

@@ -77,8 +77,8 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Error> {
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
     let length = Duration::from_secs(args.seconds);
     let plan = plan::draw(seed, args.nodes.into(), length, TTL);
-    println!("{}  {}", heading(&format!("seed {seed}")), plan::shape(&plan));
-    println!(
+    say!("{}  {}", heading(&format!("seed {seed}")), plan::shape(&plan));
+    say!(
         "{} embedded nodes, {} workers on {} resources, keys that live for {} ms, {} s of faults",
         args.nodes,
         args.workers,
@@ -99,7 +99,7 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Error> {
     let verdict = if referee.record().is_violated() {
         Verdict::Violation
     } else if is_empty(&referee) {
-        println!("too little happened to tell anything");
+        say!("too little happened to tell anything");
         Verdict::Unknown
     } else {
         view::all_well(args.nodes.into());
@@ -108,7 +108,7 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Error> {
     args.place.write(&format!("demo-{seed}"), &case(args, seed, &plan, &referee))?;
     match verdict {
         Verdict::Valid => {}
-        Verdict::Violation | Verdict::Unknown => println!("{}", args.replay(seed)),
+        Verdict::Violation | Verdict::Unknown => say!("{}", args.replay(seed)),
     }
     Ok(verdict)
 }
@@ -130,7 +130,7 @@ fn case(args: &Args, seed: u64, plan: &[Planned], referee: &Referee) -> Case {
             resources: args.resources.into(),
             majority: nodes / 2 + 1,
             guarded: true,
-            faults: plan.iter().map(Planned::to_fault).collect(),
+            faults: plan.iter().map(Planned::reported).collect(),
         },
         history: referee.history(strangers),
         violation: referee.record().violation(),

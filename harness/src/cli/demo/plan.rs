@@ -126,7 +126,7 @@ fn fault(rng: &mut Rng) -> Fault {
 
 impl Planned {
     /// In the words of the report.
-    pub(super) fn to_fault(&self) -> report::Fault {
+    pub(super) fn reported(&self) -> report::Fault {
         let effect = match self.fault {
             Fault::Hang => Effect::Stops,
             Fault::Flush | Fault::Drift(_) => Effect::Moment,

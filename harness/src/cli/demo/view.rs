@@ -52,7 +52,7 @@ impl View {
             Self::Terminal(terminal) => terminal.show(cluster, referee),
             Self::Lines { shown } => {
                 for line in news(shown, referee) {
-                    println!("{line}");
+                    say!("{line}");
                 }
             }
         }
@@ -163,21 +163,19 @@ pub(super) fn summary(counts: &Counts, cluster: &Cluster, elapsed: Duration) {
         ("looks at all nodes", counts.looks, rate(counts.looks)),
         ("commands that nodes carried out", commands, rate(commands)),
     ];
-    println!();
+    say!();
     for (name, count, note) in rows {
-        println!("  {name:<34} {count:>8}  {note}");
+        say!("  {name:<34} {count:>8}  {note}");
     }
-    println!("  {:<34} {:>5} ms", "longest wait for a grant", counts.acquire_max.as_millis());
-    println!();
+    say!("  {:<34} {:>5} ms", "longest wait for a grant", counts.acquire_max.as_millis());
+    say!();
 }
 
 /// What was checked, all of it in vain.
 pub(super) fn all_well(nodes: usize) {
     let quorum = nodes / 2 + 1;
-    println!("No two workers held one resource at a time.");
-    println!("Whoever held one was backed, at every look, by {quorum} of {nodes} nodes or more.");
-    println!(
-        "All fences were different, rose from grant to grant, and were accepted from holders."
-    );
-    println!("Every loss was told in time, every wait ended, and no key was left behind.");
+    say!("No two workers held one resource at a time.");
+    say!("Whoever held one was backed, at every look, by {quorum} of {nodes} nodes or more.");
+    say!("All fences were different, rose from grant to grant, and were accepted from holders.");
+    say!("Every loss was told in time, every wait ended, and no key was left behind.");
 }
