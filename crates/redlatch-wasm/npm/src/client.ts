@@ -1,4 +1,4 @@
-import * as core from "./core.js";
+import { LockState, Machine, initSync, settings as usual } from "./core.js";
 import { Clock, systemTime } from "./clock.js";
 import { type Context, Drive, type Observer, type Said, look } from "./drive.js";
 import { InvalidRequestError, type LostError, type NodeError } from "./error.js";
@@ -56,7 +56,7 @@ export abstract class Client {
     #context: Context | undefined;
 
     constructor(nodes: Iterable<Node>, options: ClientOptions = {}) {
-        checkOptions("client", options);
+        checkOptions(options, ["plain", "restartGuard", "fenceRetention", "keyPrefix", "clock"]);
         this.#nodes = named([...nodes]);
         this.#options = options;
         this.#clock = new Clock(options.clock ?? systemTime);
@@ -129,10 +129,10 @@ export abstract class Client {
     /** Asks all nodes who holds the lock. A look, for people: by the time it resolves it may be otherwise. */
     async inspect(resources: string | readonly string[]): Promise<Inspection> {
         const context = await this.#ready();
-        const inspection = this.#inspection(context, list(resources));
+        const inspection = this.#inspection(list(resources));
         try {
             const said = await look(context, inspection, LOOK_TIMEOUT_MS, () => false);
-            return this.#inspected(context, inspection, said);
+            return this.#inspected(inspection, said);
         } finally {
             inspection.free();
         }
@@ -151,7 +151,7 @@ export abstract class Client {
 
     #lock(names: readonly string[], options: LockOptions, drive: Drive): Lock {
         return new Lock(names, drive, async () => {
-            const inspection = this.#inspection(await this.#ready(), names);
+            const inspection = this.#inspection(names);
             try {
                 return await drive.check(inspection, options.nodeTimeout ?? LOOK_TIMEOUT_MS);
             } finally {
@@ -184,21 +184,21 @@ export abstract class Client {
 
     #drive(context: Context, names: readonly string[], ttl: number, options: LockOptions, extras: Extras): Drive {
         const { once = false, renewed = false, observer } = extras;
-        const list = settings(context.module, this.#nodes.length, ttl, this.#options, options, once, renewed);
-        return new Drive(context, this.#machine(context.module, list, names), ttl, options.waitUntil, observer);
+        const list = settings(this.#nodes.length, ttl, this.#options, options, once, renewed);
+        return new Drive(context, this.#machine(list, names), ttl, options.waitUntil, observer);
     }
 
-    #inspection({ module }: Context, names: readonly string[]): core.Machine {
+    #inspection(names: readonly string[]): Machine {
         // The ttl does not matter, nor does the dialect: this is a script in both.
-        return this.#machine(module, module.settings(this.#nodes.length, 1000), names);
+        return this.#machine(usual(this.#nodes.length, 1000), names);
     }
 
-    #machine(module: typeof core, list: Float64Array, names: readonly string[]): core.Machine {
+    #machine(list: Float64Array, names: readonly string[]): Machine {
         const [first = "", ...others] = names.map((name) => (this.#options.keyPrefix ?? "") + name);
-        let machine: core.Machine | undefined;
+        let machine: Machine | undefined;
         try {
             if (names.length === 0) throw new InvalidRequestError("no resource was named");
-            machine = new module.Machine(list, first);
+            machine = new Machine(list, first);
             for (const other of others) machine.also(other);
             return machine;
         } catch (error) {
@@ -207,8 +207,7 @@ export abstract class Client {
         }
     }
 
-    #inspected({ module }: Context, inspection: core.Machine, said: readonly (Said | undefined)[]): Inspection {
-        const { LockState } = module;
+    #inspected(inspection: Machine, said: readonly (Said | undefined)[]): Inspection {
         const nodes = this.#nodes.map(({ name }, index): NodeSighting => {
             const { holder, error } = said[index] ?? {};
             if (holder === undefined) return { node: name, state: "unknown", ...(error ? { error } : {}) };
@@ -230,11 +229,11 @@ export abstract class Client {
     /** The module, instantiated by the first lock: at global scope there is nothing to wait for. */
     async #ready(): Promise<Context> {
         if (this.#context === undefined) {
-            core.initSync({ module: await this.wasm() });
+            initSync(await this.wasm());
             const { restartGuard, fenceRetention } = this.#options;
             if (restartGuard !== undefined) number("restartGuard", restartGuard, 1);
             if (fenceRetention !== undefined) number("fenceRetention", fenceRetention, 86_400_000);
-            this.#context = { module: core, clock: this.#clock, nodes: this.#nodes };
+            this.#context = { clock: this.#clock, nodes: this.#nodes };
         }
         return this.#context;
     }

@@ -1,4 +1,4 @@
-import type * as core from "./core.js";
+import { Cause, EventKind, Loss, type Machine, NodeState, type Op, Question, Vote as Answer } from "./core.js";
 import { type Clock, type Timer, wakeAfter } from "./clock.js";
 import {
     AcquireError, AtRiskError, ContendedError, DeadlineExceededError, InvalidRequestError, LostError, NoQuorumError,
@@ -8,7 +8,6 @@ import type { Node, Reply, Signal } from "./node.js";
 
 /** The shared part of all locks of a client. @internal */
 export interface Context {
-    readonly module: typeof core;
     readonly clock: Clock;
     readonly nodes: readonly (Node & { readonly name: string })[];
 }
@@ -16,13 +15,13 @@ export interface Context {
 /** Looks on, for statistics. @internal */
 export interface Observer {
     /** A question is put to so many nodes; who keeps the books of it. */
-    ask(op: core.Op, nodes: number): Ballot | undefined;
+    ask(op: Op, nodes: number): Ballot | undefined;
 }
 
 /** What nodes said to one question. @internal */
 export interface Ballot {
     /** A node answered, or failed to. */
-    vote(node: number, vote: core.Vote, error: NodeError | undefined): void;
+    vote(node: number, vote: Answer, error: NodeError | undefined): void;
     /** Nobody waits any longer for those that did not. */
     end(): void;
 }
@@ -30,7 +29,7 @@ export interface Ballot {
 /** One fan-out: commands that were handed out together, ask the same, and have one deadline. */
 class Flight {
     readonly deadline: number;
-    readonly op: core.Op;
+    readonly op: Op;
     open = 0;
     isOverdue = false;
     ballot: Ballot | undefined;
@@ -38,7 +37,7 @@ class Flight {
     readonly options: { readonly signal: Signal };
     #controller: AbortController | undefined;
 
-    constructor(deadline: number, op: core.Op) {
+    constructor(deadline: number, op: Op) {
         this.deadline = deadline;
         this.op = op;
         const flight = this;
@@ -67,6 +66,10 @@ function overdue(): NodeError {
     return new NodeError("no answer in time", "ETIMEDOUT");
 }
 
+function oddAnswer(): NodeError {
+    return new NodeError("the answer is none that the protocol knows");
+}
+
 interface Waiter {
     resolve(): void;
     reject(error: unknown): void;
@@ -86,7 +89,7 @@ const ITEMS_MAX = 8;
  */
 export class Drive {
     readonly #context: Context;
-    readonly #machine: core.Machine;
+    readonly #machine: Machine;
     readonly #ttl: number;
     readonly #waitUntil: ((work: Promise<void>) => void) | undefined;
     readonly #observer: Observer | undefined;
@@ -116,7 +119,7 @@ export class Drive {
 
     constructor(
         context: Context,
-        machine: core.Machine,
+        machine: Machine,
         ttl: number,
         waitUntil: ((work: Promise<void>) => void) | undefined,
         observer?: Observer,
@@ -238,7 +241,7 @@ export class Drive {
     }
 
     /** Asks the nodes whether they have the lock, and so reads a clock that stands still between I/O. */
-    async check(inspection: core.Machine, nodeTimeout: number): Promise<number> {
+    async check(inspection: Machine, nodeTimeout: number): Promise<number> {
         this.#look();
         if (this.#phase !== "held") throw this.#notHeld();
         const { nodes } = this.#context;
@@ -292,7 +295,7 @@ export class Drive {
         this.#machine.release(this.#context.clock.start());
         return new Promise((resolve, reject) => {
             this.#releaser = { resolve, reject };
-            for (const extender of this.#extenders.splice(0)) extender.reject(this.#notHeld());
+            this.#rejectExtenders(this.#notHeld());
             this.#drain();
         });
     }
@@ -304,11 +307,10 @@ export class Drive {
     #onReply(flight: Flight, id: number, node: number, reply: Reply): void {
         this.#landed(flight);
         if (this.#isFreed) return;
-        const { module, clock } = this.#context;
+        const { clock } = this.#context;
         push(this.#machine, reply);
         const vote = this.#machine.handleValue(clock.end(), id);
-        const error =
-            vote === module.Vote.Failed ? new NodeError("the answer is none that the protocol knows") : undefined;
+        const error = vote === Answer.Failed ? oddAnswer() : undefined;
         if (error !== undefined) this.#failures[node] = { id, error };
         flight.ballot?.vote(node, vote, error);
         this.#drain();
@@ -320,7 +322,7 @@ export class Drive {
         const error = nodeError(reason);
         this.#failures[node] = { id, error };
         this.#machine.handleFailure(this.#context.clock.end(), id);
-        flight.ballot?.vote(node, this.#context.module.Vote.Failed, error);
+        flight.ballot?.vote(node, Answer.Failed, error);
         this.#drain();
     }
 
@@ -345,7 +347,6 @@ export class Drive {
     /** To be called after each input to the machine. */
     #drain(): void {
         const machine = this.#machine;
-        const none = this.#context.module.EventKind.None;
         const flights: Flight[] = [];
         for (let id = machine.pollCommand(); id !== 0; id = machine.pollCommand()) {
             const [deadline, op] = [machine.commandDeadline(), machine.commandOp()];
@@ -360,7 +361,7 @@ export class Drive {
         if (this.#observer !== undefined) {
             for (const flight of flights) flight.ballot = this.#observer.ask(flight.op, flight.open);
         }
-        for (let kind = machine.pollEvent(); kind !== none; kind = machine.pollEvent()) this.#tell(kind);
+        for (let kind = machine.pollEvent(); kind !== EventKind.None; kind = machine.pollEvent()) this.#tell(kind);
         this.#schedule();
     }
 
@@ -370,22 +371,15 @@ export class Drive {
         if (text !== undefined) this.#args = split(text);
         flight.open += 1;
         this.#open += 1;
-        let sent: Promise<Reply>;
-        try {
-            sent = Promise.resolve((this.#context.nodes[node] as Node).send(this.#args.slice(), flight.options));
-        } catch (error) {
-            sent = Promise.reject(error);
-        }
-        sent.then(
+        ask(this.#context.nodes[node] as Node, this.#args, flight.options).then(
             (reply) => this.#onReply(flight, id, node, reply),
             (error: unknown) => this.#onFailure(flight, id, node, error),
         );
     }
 
-    #tell(kind: core.EventKind): void {
-        const { module, clock } = this.#context;
-        const { EventKind } = module;
+    #tell(kind: EventKind): void {
         const machine = this.#machine;
+        const left = (): number => Math.max(machine.eventAt() - this.#context.clock.end(), 0);
         switch (kind) {
             case EventKind.Granted:
                 this.#phase = "held";
@@ -404,17 +398,14 @@ export class Drive {
                 this.#isAtRisk = false;
                 for (const extender of this.#extenders.splice(0)) extender.resolve();
                 break;
-            case EventKind.AtRisk: {
+            case EventKind.AtRisk:
                 this.#isAtRisk = true;
                 if (this.#extenders.length === 0) break;
-                const remaining = Math.max(machine.eventAt() - clock.end(), 0);
-                const error = new AtRiskError(remaining, this.#votes(module.Question.Asked));
-                for (const extender of this.#extenders.splice(0)) extender.reject(error);
+                this.#rejectExtenders(new AtRiskError(left(), this.#votes(Question.Asked)));
                 break;
-            }
             case EventKind.Lost: {
-                const votes = this.#isAtRisk ? this.#votes(module.Question.Asked) : [];
-                const loss = machine.eventLoss() === module.Loss.HoldMax ? "hold_max" : "expired";
+                const votes = this.#isAtRisk ? this.#votes(Question.Asked) : [];
+                const loss = machine.eventLoss() === Loss.HoldMax ? "hold_max" : "expired";
                 this.#lose(new LostError(loss, votes));
                 this.#background();
                 break;
@@ -424,9 +415,9 @@ export class Drive {
                 this.#releaser?.resolve();
                 break;
             case EventKind.Unconfirmed: {
-                const expiresIn = Math.max(machine.eventAt() - clock.end(), 0);
+                const expiresIn = left();
                 this.#background();
-                this.#releaser?.reject(new UnconfirmedError(expiresIn, this.#votes(module.Question.Released)));
+                this.#releaser?.reject(new UnconfirmedError(expiresIn, this.#votes(Question.Released)));
                 break;
             }
             case EventKind.None:
@@ -438,8 +429,12 @@ export class Drive {
     #lose(loss: LostError): void {
         this.#phase = "over";
         this.#loss = loss;
-        for (const extender of this.#extenders.splice(0)) extender.reject(loss);
+        this.#rejectExtenders(loss);
         for (const loser of this.#losers.splice(0)) loser(loss);
+    }
+
+    #rejectExtenders(error: Error): void {
+        for (const extender of this.#extenders.splice(0)) extender.reject(error);
     }
 
     /** Nobody waits for what is still to be done. */
@@ -451,7 +446,6 @@ export class Drive {
     }
 
     #acquireError(): AcquireError {
-        const { Cause, Question } = this.#context.module;
         const votes = this.#votes(Question.Asked);
         const after = this.#machine.eventAfter();
         switch (this.#machine.eventCause()) {
@@ -471,25 +465,24 @@ export class Drive {
         }
     }
 
-    #votes(question: core.Question): Vote[] {
-        const { Vote } = this.#context.module;
+    #votes(question: Question): Vote[] {
         return this.#context.nodes.map((node, index): Vote => {
             const { name } = node;
             const remaining = this.#machine.voteRemaining(question, index);
             const time = remaining < 0 ? {} : { remaining };
             switch (this.#machine.vote(question, index)) {
-                case Vote.Applied:
+                case Answer.Applied:
                     return { node: name, vote: "applied" };
-                case Vote.Refused:
+                case Answer.Refused:
                     return { node: name, vote: "refused", ...time };
-                case Vote.Quarantined:
+                case Answer.Quarantined:
                     return { node: name, vote: "quarantined", ...time };
-                case Vote.Failed: {
+                case Answer.Failed: {
                     const failure = this.#failures[index];
                     const isThis = failure?.id === this.#machine.voteId(question, index);
                     return { node: name, vote: "failed", ...(failure && isThis ? { error: failure.error } : {}) };
                 }
-                case Vote.Silent:
+                case Answer.Silent:
                     return { node: name, vote: "silent" };
             }
         });
@@ -564,11 +557,11 @@ export interface Said {
 /** Asks all nodes who holds the lock, until `isEnough` or all have had their time. @internal */
 export function look(
     context: Context,
-    inspection: core.Machine,
+    inspection: Machine,
     nodeTimeout: number,
     isEnough: (said: Said[]) => boolean,
 ): Promise<(Said | undefined)[]> {
-    const { nodes, module } = context;
+    const { nodes } = context;
     const args = split(inspection.inspectArgs());
     const controller = new AbortController();
     return new Promise((resolve) => {
@@ -591,24 +584,22 @@ export function look(
             if (left === 0 || isEnough(answered(said))) end();
         };
         nodes.forEach((node, index) => {
-            let sent: Promise<Reply>;
-            try {
-                sent = Promise.resolve(node.send(args.slice(), { signal: controller.signal }));
-            } catch (error) {
-                sent = Promise.reject(error);
-            }
-            sent.then(
+            ask(node, args, { signal: controller.signal as Signal }).then(
                 (reply) => {
                     if (left < 0) return;
                     push(inspection, reply);
-                    const isOdd = inspection.sight(index) === module.NodeState.Unknown;
-                    const error = new NodeError("the answer is none that the protocol knows");
-                    note(index, isOdd ? { error } : { holder: text(reply) });
+                    const isOdd = inspection.sight(index) === NodeState.Unknown;
+                    note(index, isOdd ? { error: oddAnswer() } : { holder: text(reply) });
                 },
                 (error: unknown) => note(index, { error: nodeError(error) }),
             );
         });
     });
+}
+
+/** Sends a copy of the arguments, which are the node's to change. Whatever it throws is a rejection. */
+function ask(node: Node, args: readonly string[], options: { signal: Signal }): Promise<Reply> {
+    return new Promise((resolve) => resolve(node.send([...args], options)));
 }
 
 function answered(said: readonly (Said | undefined)[]): Said[] {
@@ -627,14 +618,14 @@ function split(text: string): string[] {
 }
 
 /** Hands a reply to the machine, piece by piece. */
-function push(machine: core.Machine, reply: unknown): void {
+function push(machine: Machine, reply: unknown): void {
     if (!Array.isArray(reply)) return pushItem(machine, reply);
     if (reply.length > ITEMS_MAX) return machine.pushOther();
     machine.pushArray(reply.length);
     for (const item of reply) pushItem(machine, item);
 }
 
-function pushItem(machine: core.Machine, item: unknown): void {
+function pushItem(machine: Machine, item: unknown): void {
     if (item === null) machine.pushNil();
     else if (typeof item === "number" || typeof item === "bigint") machine.pushInt(Number(item));
     else if (typeof item === "string") machine.pushText(item);

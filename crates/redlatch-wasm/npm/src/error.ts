@@ -189,7 +189,7 @@ function voteText({ node, vote, remaining, error }: Vote): string {
         case "quarantined":
             return `${node}: restarted, votes again in ${ms} ms`;
         case "failed":
-            return `${node}: failed (${error?.message ?? "the answer is none that the protocol knows"})`;
+            return `${node}: failed${error === undefined ? "" : ` (${error.message})`}`;
         case "silent":
             return `${node}: no answer yet`;
     }

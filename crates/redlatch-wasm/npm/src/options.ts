@@ -1,4 +1,4 @@
-import type * as core from "./core.js";
+import { Setting, settings as usual } from "./core.js";
 import { InvalidRequestError } from "./error.js";
 import type { TimeSource } from "./clock.js";
 import type { Signal } from "./node.js";
@@ -50,24 +50,25 @@ export interface LockOptions {
     readonly waitUntil?: (work: Promise<void>) => void;
 }
 
-/** The usual delays of `wait` and so on are the module's. */
-const known = {
-    client: ["plain", "restartGuard", "fenceRetention", "keyPrefix", "clock"],
-    lock: [
-        "signal", "wait", "attemptsMax", "retryDelay", "nodeTimeout", "validityMin", "drift", "renewUpTo", "fence",
-        "waitUntil",
-    ],
-};
+const ATTEMPTS_MAX = 2 ** 32 - 1;
+
+/** Options of a lock that are a number: their place among the settings, and what they may be. */
+const numbers = {
+    wait: [Setting.Wait, 0],
+    attemptsMax: [Setting.AttemptsMax, 1, ATTEMPTS_MAX],
+    nodeTimeout: [Setting.NodeTimeout, 1],
+    validityMin: [Setting.ValidityMin, 0],
+    renewUpTo: [Setting.HoldMax, 1],
+} as const satisfies Partial<Record<keyof LockOptions, readonly [setting: Setting, min: number, max?: number]>>;
 
 /** @internal */
-export function checkOptions(kind: "client" | "lock", options: object): void {
-    const odd = Object.keys(options).find((key) => !known[kind].includes(key));
+export function checkOptions(options: object, known: readonly string[]): void {
+    const odd = Object.keys(options).find((key) => !known.includes(key));
     if (odd !== undefined) throw new InvalidRequestError(`there is no option \`${odd}\``);
 }
 
-/** The list that a machine is made of. @internal */
+/** The list that a machine is made of. The usual delays and so on are the module's. @internal */
 export function settings(
-    { settings, Setting }: typeof core,
     nodes: number,
     ttl: number,
     client: ClientOptions,
@@ -75,20 +76,20 @@ export function settings(
     once: boolean,
     renewed: boolean,
 ): Float64Array {
-    checkOptions("lock", lock);
-    const list = settings(nodes, number("the ttl", ttl));
-    const { wait, attemptsMax, retryDelay, nodeTimeout, validityMin, drift, renewUpTo } = lock;
-    if (wait !== undefined) list[Setting.Wait] = number("wait", wait);
-    if (attemptsMax !== undefined) list[Setting.AttemptsMax] = number("attemptsMax", attemptsMax, 1, ATTEMPTS_MAX);
+    checkOptions(lock, [...Object.keys(numbers), "signal", "retryDelay", "drift", "fence", "waitUntil"]);
+    const list = usual(nodes, number("the ttl", ttl));
+    for (const key of Object.keys(numbers) as (keyof typeof numbers)[]) {
+        const [setting, min, max] = numbers[key];
+        const value = lock[key];
+        if (value !== undefined) list[setting] = number(key, value, min, max);
+    }
+    const { retryDelay, drift } = lock;
     if (retryDelay !== undefined) {
         list[Setting.DelayMin] = number("retryDelay[0]", retryDelay[0]);
         list[Setting.DelayMax] = number("retryDelay[1]", retryDelay[1]);
     }
-    if (nodeTimeout !== undefined) list[Setting.NodeTimeout] = number("nodeTimeout", nodeTimeout, 1);
-    if (validityMin !== undefined) list[Setting.ValidityMin] = number("validityMin", validityMin);
     if (drift !== undefined) list[Setting.DriftPpm] = Math.ceil(number("drift", drift, 0, 1) * 1e6);
-    if (renewUpTo !== undefined) list[Setting.HoldMax] = number("renewUpTo", renewUpTo, 1);
-    if (renewed || renewUpTo !== undefined) list[Setting.Renew] = 1;
+    if (renewed || lock.renewUpTo !== undefined) list[Setting.Renew] = 1;
     if (client.plain) list[Setting.Plain] = 1;
     if (client.restartGuard !== undefined) list[Setting.RestartGuard] = client.restartGuard;
     if (client.fenceRetention !== undefined) list[Setting.FenceRetention] = client.fenceRetention;
@@ -98,8 +99,6 @@ export function settings(
     }
     return list;
 }
-
-const ATTEMPTS_MAX = 2 ** 32 - 1;
 
 /** @internal */
 export function number(what: string, value: number, min = 0, max = Number.MAX_SAFE_INTEGER): number {

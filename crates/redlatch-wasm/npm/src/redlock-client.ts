@@ -1,4 +1,4 @@
-import * as core from "./core.js";
+import { Op, Vote } from "./core.js";
 import { Client } from "./client.js";
 import type { Ballot, Drive, Observer } from "./drive.js";
 import { AtRiskError, InvalidRequestError, LostError } from "./error.js";
@@ -353,7 +353,7 @@ class Book implements Observer {
         return this.#attempts[kind];
     }
 
-    ask(op: core.Op, nodes: number): Ballot | undefined {
+    ask(op: Op, nodes: number): Ballot | undefined {
         const kind = kindOf(op);
         if (kind === undefined) return undefined;
         const clients = [...this.#redlock.clients];
@@ -370,7 +370,7 @@ class Book implements Observer {
             vote: (node, vote, error) => {
                 if (left <= 0) return;
                 const client = clients[node] as RedisClient;
-                if (vote === core.Vote.Applied) {
+                if (vote === Vote.Applied) {
                     stats.votesFor.add(client);
                 } else {
                     const reason = error ?? new ResourceLockedError("The resource is locked on this client.");
@@ -397,15 +397,15 @@ class Book implements Observer {
 }
 
 /** What the commands of the protocol are to node-redlock. */
-function kindOf(op: core.Op): Kind | undefined {
+function kindOf(op: Op): Kind | undefined {
     switch (op) {
-        case core.Op.Acquire:
+        case Op.Acquire:
             return "acquire";
-        case core.Op.Extend:
+        case Op.Extend:
             return "extend";
-        case core.Op.Release:
+        case Op.Release:
             return "release";
-        case core.Op.Seal:
+        case Op.Seal:
             return undefined;
     }
 }
