@@ -7,10 +7,15 @@ import { cut, internals, shorten } from "./glue.js";
 
 const here = join(import.meta.dirname, "..");
 const module = join(here, "../../../target/wasm/pkg");
+const tools = join(here, "../build/node_modules/.bin");
 const dist = join(here, "dist");
 
 if (!existsSync(join(module, "core_bg.wasm"))) {
     console.error("build: target/wasm/pkg is empty; run `just wasm` first");
+    process.exit(1);
+}
+if (!existsSync(join(tools, "wasm-opt"))) {
+    console.error("build: wasm-opt is missing; run `just setup`");
     process.exit(1);
 }
 
@@ -35,7 +40,7 @@ for (const name of readdirSync(dist, { recursive: true })) {
 const sources = readdirSync(join(here, "src"), { recursive: true }).filter((name) => name.endsWith(".ts"));
 const written = sources.map((name) => readFileSync(join(here, "src", name), "utf8")).join("\n");
 const isUsed = (method) => method === "constructor" || new RegExp(`\\.${method}\\(`).test(written);
-const glue = shorten(module, cut(module, isUsed), join(dist, "core_bg.wasm"), join(here, "../build/node_modules/.bin"));
+const glue = shorten(module, cut(module, isUsed), join(dist, "core_bg.wasm"), tools);
 
 const seen = [...kept].map((name) => readFileSync(join(dist, name), "utf8")).join("\n");
 const core = {
@@ -57,7 +62,6 @@ const { outputFiles } = await build({
     format: "esm",
     target: "es2022",
     charset: "utf8",
-    minifySyntax: true,
     external: ["*/core_deflated.js", "*.wasm"],
     mangleProps: new RegExp(`^(${internals(module, seen).join("|")})$`),
     plugins: [core],

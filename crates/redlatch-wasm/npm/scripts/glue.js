@@ -1,6 +1,6 @@
 // Makes the module and its glue short: what wasm-bindgen says in many words, and does when it is loaded, would be in
-// every program of every user. What both do for this package
-// stays as it is.
+// every program of every user. What both do for
+// this package stays as it is.
 import { execFileSync } from "node:child_process";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -20,14 +20,36 @@ const CUTS = [
     // Work at load time, which would keep the glue in bundles that do not use it.
     [/^cachedTextDecoder\.decode\(\);\n/m, ""],
     [/= new (?=TextDecoder|TextEncoder|FinalizationRegistry)/g, "= /* @__PURE__ */ new "],
-    // All callers give a `realloc`.
-    [/^ {4}if \(realloc === undefined\) \{\n[^]*?^ {4}\}\n/m, ""],
-    // The package instantiates a module or bytes, and nothing else; so `initSync` has no options to unpack.
-    [/^ {4}if \(module !== undefined\) \{\n[^]*?^ {4}\}\n/m, ""],
+    // Loads the module by URL or from a response, which the package never does.
     [/^async function __wbg_load[^]*?^\}\n/m, ""],
     [/^let __wbg_init_promise;\n[^]*?(?=^export \{)/m, ""],
     [/, __wbg_init as default/, ""],
 ];
+
+/**
+ * In the place of functions of the glue that do the same in more words: they keep what costs next to nothing to make
+ * again, encode in two ways, count what one decoder has decoded, and take modules in several forms.
+ */
+const OWN = [
+    `function decodeText(bytes) {
+        return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
+    }`,
+    `function passStringToWasm0(text, malloc) {
+        return passArray8ToWasm0(new TextEncoder().encode(text), malloc);
+    }`,
+    `function getUint8ArrayMemory0() {
+        return new Uint8Array(wasm.memory.buffer);
+    }`,
+    `function getFloat64ArrayMemory0() {
+        return new Float64Array(wasm.memory.buffer);
+    }`,
+    `function initSync(module) {
+        if (wasm !== undefined) return;
+        if (!(module instanceof WebAssembly.Module)) module = new WebAssembly.Module(module);
+        wasm = new WebAssembly.Instance(module, __wbg_get_imports()).exports;
+        wasm.__wbindgen_start();
+    }`,
+].map((text) => [new RegExp(`^${text.match(/^function \w+\(/)[0].replace("(", "\\(")}[^]*?^\\}$`, "m"), text]);
 
 const MACHINE = /^export class Machine \{\n[^]*?^\}\n/m;
 const METHOD = /^ {4}([a-z]\w*)\(.*\) \{\n[^]*?^ {4}\}\n/gm;
@@ -35,7 +57,7 @@ const METHOD = /^ {4}([a-z]\w*)\(.*\) \{\n[^]*?^ {4}\}\n/gm;
 /** The glue in `folder`, of which it keeps those of the machine's methods that `isUsed` tells. */
 export function cut(folder, isUsed) {
     let text = readFileSync(join(folder, "core.js"), "utf8");
-    for (const [pattern, replacement] of CUTS) text = text.replace(pattern, replacement);
+    for (const [pattern, replacement] of [...CUTS, ...OWN]) text = text.replace(pattern, replacement);
     return text.replace(MACHINE, (machine) => machine.replace(METHOD, (method, name) => (isUsed(name) ? method : "")));
 }
 

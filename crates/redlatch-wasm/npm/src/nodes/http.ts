@@ -95,16 +95,15 @@ function address({ url, insecure }: HttpOptions, hasCredentials: boolean): URL {
     try {
         address = new URL(url);
     } catch {
-        throw new InvalidRequestError("the address of a node is no URL; write https://HOST");
+        // Said below.
+    }
+    if (address === undefined || !/^https?:$/.test(address.protocol)) {
+        throw new InvalidRequestError("the address of a node must be a URL that begins with https:// or http://");
     }
     const { protocol, username, password, search, hash } = address;
-    if (protocol !== "https:" && protocol !== "http:") {
-        throw new InvalidRequestError("the address of a node must begin with https:// or http://");
-    }
     if (username || password || search || hash) {
         throw new InvalidRequestError(
-            "the address of a node must have no credentials, query or fragment: what is in URLs ends up in " +
-                "logs; there are options for credentials",
+            "the address of a node must have no credentials, query or fragment, which end up in logs",
         );
     }
     if (protocol === "http:" && hasCredentials && !insecure) {
