@@ -295,7 +295,8 @@ export class Drive {
         this.#machine.release(this.#context.clock.start());
         return new Promise((resolve, reject) => {
             this.#releaser = { resolve, reject };
-            this.#rejectExtenders(this.#notHeld());
+            // An error costs more than the rest of this: it is made for those who want one.
+            if (this.#extenders.length > 0) this.#rejectExtenders(this.#notHeld());
             this.#drain();
         });
     }
