@@ -106,7 +106,7 @@ fn a_planted_bug_leaves_its_story_and_its_folder_can_be_replayed() {
 #[test]
 fn a_model_is_explored_by_its_name() {
     let folder = folder();
-    let output = run(folder.path(), "model --only untimed,");
+    let output = run(folder.path(), "model --only nonsense");
     let text = text(&output);
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(text.contains("no model has such a name"), "{text}");
