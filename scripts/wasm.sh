@@ -17,7 +17,7 @@ build_for_wasm rustc --quiet -p redlatch-wasm --lib --crate-type cdylib --no-def
 rm -rf "$out/new"
 mkdir -p "$out/new"
 cargo run --locked --quiet -p redlatch-wasm-build -- "$target_dir/$wasm_target/wasm/redlatch_wasm.wasm" "$out/new"
-"$opt" -Oz --converge --strip-debug --strip-producers --strip-target-features "$out/new/core_bg.wasm" -o "$out/new/core_bg.wasm"
+"$opt" -Oz --converge --low-memory-unused --reorder-functions --strip-debug --strip-producers --strip-target-features "$out/new/core_bg.wasm" -o "$out/new/core_bg.wasm"
 rm -rf "$out/pkg"
 mv "$out/new" "$out/pkg"
 say "wasm: $(wc -c <"$out/pkg/core_bg.wasm") bytes, $(gzip -9c "$out/pkg/core_bg.wasm" | wc -c) with gzip"

@@ -98,7 +98,8 @@ impl Retry {
     /// and never all waiters at once.
     fn delay(&self, tries: u32, jitter: u64, useful: u64) -> u64 {
         let doublings = tries.min(63);
-        let ceiling = self.delay_min_nanos.saturating_mul(1 << doublings);
+        let fits = doublings < self.delay_min_nanos.leading_zeros();
+        let ceiling = if fits { self.delay_min_nanos << doublings } else { u64::MAX };
         let ceiling = ceiling.min(self.delay_max_nanos).max(self.delay_min_nanos);
         let own = self.delay_min_nanos + share(ceiling - self.delay_min_nanos, jitter);
         if useful < own { useful + share(own - useful, jitter) } else { own }
@@ -113,9 +114,11 @@ const fn share(whole: u64, jitter: u64) -> u64 {
 /// Sixty-four well-mixed bits of a token. The nonce is random and the attempt counts, so this is as
 /// good as a generator that is seeded with the nonce, and needs no state.
 fn jitter(token: &Token) -> u64 {
-    let nonce = u128::from_be_bytes(token.nonce());
-    let halves = [(nonce >> 64) as u64, nonce as u64, u64::from(token.attempt())];
-    halves.into_iter().fold(0, |mixed, half| split_mix(mixed ^ half))
+    // Read byte by byte: a 32-bit machine that cannot swap bytes does it in thirty operations otherwise.
+    let halves = token.nonce().as_chunks::<8>().0.iter().fold(0, |mixed, half| {
+        split_mix(mixed ^ half.iter().fold(0, |half, byte| half << 8 | u64::from(*byte)))
+    });
+    split_mix(halves ^ u64::from(token.attempt()))
 }
 
 /// The finalizer of SplitMix64.

@@ -53,8 +53,9 @@ impl Token {
     /// Writes the token into `hex`, which has room for it.
     pub(crate) fn write_hex(&self, hex: &mut [u8]) {
         let attempt = self.attempt.to_be_bytes();
-        for (pair, byte) in hex.chunks_exact_mut(2).zip(self.nonce.iter().chain(&attempt)) {
-            pair.copy_from_slice(&HEX[usize::from(*byte)]);
+        for (pair, byte) in hex.as_chunks_mut().0.iter_mut().zip(self.nonce.iter().chain(&attempt))
+        {
+            *pair = [hex_digit(byte >> 4), hex_digit(byte & 15)];
         }
     }
 
@@ -76,17 +77,10 @@ impl Token {
     }
 }
 
-/// The two digits of every byte.
-const HEX: [[u8; 2]; 256] = {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut hex = [[0; 2]; 256];
-    let mut byte = 0;
-    while byte < hex.len() {
-        hex[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
-        byte += 1;
-    }
-    hex
-};
+/// The digit of a number from 0 to 15.
+const fn hex_digit(number: u8) -> u8 {
+    if number < 10 { b'0' + number } else { b'a' - 10 + number }
+}
 
 const fn digit(byte: u8) -> Result<u8, TokenError> {
     match byte {

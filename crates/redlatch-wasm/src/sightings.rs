@@ -17,21 +17,24 @@ pub(crate) enum State {
 }
 
 /// Held if a majority has the same token, until the q-th largest of their remaining times has passed.
-pub(crate) fn state<'a>(
-    quorum: Quorum,
-    sightings: impl Iterator<Item = &'a Sighting> + Clone,
-) -> State {
+pub(crate) fn state(quorum: Quorum, sightings: &[Option<Sighting>]) -> State {
     let majority = quorum.majority();
-    if sightings.clone().filter(|sighting| sighting.holder.is_none()).count() >= majority {
+    let count = |same: &dyn Fn(&Sighting) -> bool| {
+        sightings.iter().flatten().filter(|one| same(one)).count()
+    };
+    if count(&|one| one.holder.is_none()) >= majority {
         return State::Free;
     }
-    // Of each, whether a majority has the same holder for at least as long.
-    let held = |one: &&Sighting| {
-        let others = sightings.clone().filter(|other| other.holder == one.holder);
-        others.filter(|other| left(other) >= left(one)).count() >= majority
-    };
-    let remaining = sightings.clone().filter(|one| one.holder.is_some()).filter(held).map(left);
-    match remaining.max() {
+    let mut longest = None;
+    for one in sightings.iter().flatten() {
+        // Whether a majority has the same holder for at least as long.
+        let is_held =
+            count(&|other| other.holder == one.holder && left(other) >= left(one)) >= majority;
+        if one.holder.is_some() && is_held {
+            longest = longest.max(Some(left(one)));
+        }
+    }
+    match longest {
         None => State::Undecided,
         Some(Duration::MAX) => State::Held { remaining: None },
         remaining => State::Held { remaining },

@@ -7,6 +7,8 @@ const RESERVED_PREFIX: &[u8] = b"redlatch:";
 
 /// Prefix of the key in which a node keeps a resource's fence number.
 const FENCE_PREFIX: &[u8] = b"redlatch:fence:";
+/// The same where the name is to become a hash tag.
+const TAGGING_FENCE_PREFIX: &[u8] = b"redlatch:fence:{";
 
 const KEYS_MAX: usize = 8;
 
@@ -92,7 +94,7 @@ impl<'a> Keys<'a> {
 
 /// The key of a fence number, in parts.
 pub(crate) struct FenceKey<'a> {
-    parts: [&'a [u8]; 4],
+    parts: [&'a [u8]; 3],
 }
 
 impl<'a> FenceKey<'a> {
@@ -100,11 +102,11 @@ impl<'a> FenceKey<'a> {
     /// other becomes one, unless a `}` in it would end the tag too early.
     pub(crate) fn of(name: &'a [u8]) -> Option<Self> {
         if hash_tag(name).is_some() {
-            Some(Self { parts: [FENCE_PREFIX, b"", name, b""] })
+            Some(Self { parts: [FENCE_PREFIX, name, b""] })
         } else if name.contains(&b'}') {
             None
         } else {
-            Some(Self { parts: [FENCE_PREFIX, b"{", name, b"}"] })
+            Some(Self { parts: [TAGGING_FENCE_PREFIX, name, b"}"] })
         }
     }
 

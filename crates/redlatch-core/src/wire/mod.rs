@@ -413,28 +413,26 @@ const fn decode_plain(op: &Op, value: &Value<'_>) -> Option<Reply> {
 
 /// Scripts answer an array that begins with 1 (applied), 0 (refused) or 2 (quarantined).
 fn decode_script(op: &Op, items: &[Value<'_>]) -> Option<Reply> {
-    match (op, items) {
-        (Op::Acquire { proposal, .. }, &[Value::Int(1), Value::Int(fence)]) => {
-            // Without a proposal the number means nothing; with one, it must be a fence.
-            match (proposal, number(fence)) {
-                (None, _) => Some(Reply::Applied { fence: None }),
-                (Some(_), None) => None,
-                (Some(_), fence @ Some(_)) => Some(Reply::Applied { fence }),
-            }
-        }
-        (Op::Acquire { .. }, &[Value::Int(0), Value::Int(left), Value::Int(fence)]) => {
-            Some(Reply::Refused { remaining: millis(left), fence: number(fence) })
-        }
-        (Op::Acquire { .. }, &[Value::Int(2), Value::Int(left)]) => {
-            Some(Reply::Quarantined { remaining: millis(left).unwrap_or(Ttl::MAX.as_duration()) })
-        }
-        (Op::Seal { .. }, &[Value::Int(1), Value::Int(fence)]) => {
+    let mut ints = [0; 3];
+    let ints = ints.get_mut(..items.len())?;
+    for (place, item) in ints.iter_mut().zip(items) {
+        let Value::Int(int) = *item else { return None };
+        *place = int;
+    }
+    match (op, &*ints) {
+        // Without a proposal the number means nothing; with one, it must be a fence.
+        (Op::Acquire { proposal: None, .. }, [1, _]) => Some(Reply::Applied { fence: None }),
+        (Op::Acquire { .. } | Op::Seal { .. }, &[1, fence]) => {
             Some(Reply::Applied { fence: Some(number(fence)?) })
         }
-        (Op::Extend { .. } | Op::Release { .. }, [Value::Int(1)]) => {
-            Some(Reply::Applied { fence: None })
+        (Op::Acquire { .. }, &[0, left, fence]) => {
+            Some(Reply::Refused { remaining: millis(left), fence: number(fence) })
         }
-        (Op::Seal { .. } | Op::Extend { .. } | Op::Release { .. }, [Value::Int(0)]) => {
+        (Op::Acquire { .. }, &[2, left]) => {
+            Some(Reply::Quarantined { remaining: millis(left).unwrap_or(Ttl::MAX.as_duration()) })
+        }
+        (Op::Extend { .. } | Op::Release { .. }, [1]) => Some(Reply::Applied { fence: None }),
+        (Op::Seal { .. } | Op::Extend { .. } | Op::Release { .. }, [0]) => {
             Some(Reply::Refused { remaining: None, fence: None })
         }
         (Op::Acquire { .. } | Op::Seal { .. } | Op::Extend { .. } | Op::Release { .. }, _) => None,

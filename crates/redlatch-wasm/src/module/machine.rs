@@ -155,7 +155,6 @@ pub enum NodeState {
 }
 
 /// One client's side of one lock.
-#[wasm_bindgen]
 #[derive(Debug)]
 pub struct Machine {
     lock: Lock,
@@ -196,19 +195,8 @@ struct Said {
     remaining: f64,
 }
 
-#[wasm_bindgen]
+#[wasm_bindgen(js_class = Machine)]
 impl Machine {
-    /// An idle lock on the resource `name`, with a list of [`settings`](super::settings()).
-    ///
-    /// # Errors
-    /// If no lock could be granted with these settings, or the name cannot be locked.
-    #[wasm_bindgen(constructor)]
-    pub fn new(settings: &[f64], name: String) -> Result<Self, JsError> {
-        let this = Self::of(&Settings(settings), name)?;
-        this.check_names()?;
-        Ok(this)
-    }
-
     /// Adds a resource that is to be locked together with the others. To be called before the lock is
     /// acquired or adopted.
     ///
@@ -494,7 +482,7 @@ impl Machine {
             Event::Retrying { tally: sets, .. }
             | Event::Failed { tally: sets, .. }
             | Event::AtRisk { tally: sets, .. },
-        ) = self.event
+        ) = &self.event
         else {
             return 0;
         };
@@ -651,10 +639,12 @@ impl Machine {
 }
 
 impl Machine {
-    fn of(settings: &Settings<'_>, name: String) -> Result<Self, Invalid> {
+    /// An idle lock on the resource `name`.
+    pub(crate) fn new(settings: &[f64], name: String) -> Result<Self, Invalid> {
+        let settings = Settings(settings);
         let config = settings.config()?;
         let nodes = config.quorum().nodes().len();
-        Ok(Self {
+        let this = Self {
             lock: Lock::new(config),
             dialect: settings.dialect()?,
             names: Names::new(name),
@@ -667,7 +657,9 @@ impl Machine {
             released: Poll::new(nodes),
             value: Value::default(),
             sightings: Vec::new(),
-        })
+        };
+        this.check_names()?;
+        Ok(this)
     }
 
     fn check_names(&self) -> Result<(), Invalid> {
@@ -681,7 +673,7 @@ impl Machine {
 
     fn sighted(&self) -> State {
         let quorum = self.lock.config().quorum();
-        sightings::state(quorum, self.sightings.iter().flatten())
+        sightings::state(quorum, &self.sightings)
     }
 
     fn check_fence(&self) -> Result<(), Invalid> {

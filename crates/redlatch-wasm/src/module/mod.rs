@@ -62,12 +62,14 @@ mod clock;
 mod error;
 mod machine;
 mod names;
+mod owned;
 mod settings;
 mod value;
 
 pub use machine::{
     Cause, EventKind, LockState, Loss, Machine, NodeState, Op, Question, Tally, Vote,
 };
+pub use owned::Owned;
 pub use settings::{Setting, settings};
 
 #[cfg(target_arch = "wasm32")]

@@ -1,0 +1,73 @@
+//! How JavaScript owns a machine.
+//!
+//! What wasm-bindgen makes of a method counts owners and borrows at each call, in case JavaScript is called
+//! back meanwhile. Here it never is, and with forty methods that is a tenth of the module. So the class belongs
+//! to a type of its own, and the methods of [`Machine`] borrow from it without counting.
+
+use alloc::string::String;
+
+use wasm_bindgen::__rt::assert_not_null;
+use wasm_bindgen::JsError;
+use wasm_bindgen::convert::{RefFromWasmAbi, RefMutFromWasmAbi};
+use wasm_bindgen::describe::WasmDescribe;
+use wasm_bindgen::prelude::wasm_bindgen;
+
+use super::machine::Machine;
+
+/// A [`Machine`] that JavaScript owns: the class `Machine`.
+#[wasm_bindgen(js_name = Machine)]
+#[derive(Debug)]
+pub struct Owned(Machine);
+
+#[wasm_bindgen(js_class = Machine)]
+impl Owned {
+    /// An idle lock on the resource `name`, with a list of [`settings`](super::settings()).
+    ///
+    /// # Errors
+    /// If no lock could be granted with these settings, or the name cannot be locked.
+    #[wasm_bindgen(constructor)]
+    pub fn new(settings: &[f64], name: String) -> Result<Self, JsError> {
+        Ok(Self(Machine::new(settings, name)?))
+    }
+}
+
+type Abi = <Owned as RefFromWasmAbi>::Abi;
+
+/// The machine behind the pointer that JavaScript keeps.
+///
+/// # Safety
+/// It must come from an [`Owned`] that was not freed, or be null, and the borrow must end before JavaScript
+/// goes on.
+unsafe fn borrow(js: Abi) -> &'static mut Machine {
+    let cell = js.into_ptr();
+    // What was freed has become null.
+    assert_not_null(cell);
+    // SAFETY: there are no threads, and no method calls back into JavaScript, which could call another one.
+    unsafe { &mut (*cell).get_mut().0 }
+}
+
+impl WasmDescribe for Machine {
+    fn describe() {
+        Owned::describe();
+    }
+}
+
+impl RefFromWasmAbi for Machine {
+    type Abi = Abi;
+    type Anchor = &'static Self;
+
+    unsafe fn ref_from_abi(js: Abi) -> &'static Self {
+        // SAFETY: the caller promises it.
+        unsafe { borrow(js) }
+    }
+}
+
+impl RefMutFromWasmAbi for Machine {
+    type Abi = Abi;
+    type Anchor = &'static mut Self;
+
+    unsafe fn ref_mut_from_abi(js: Abi) -> &'static mut Self {
+        // SAFETY: the caller promises it.
+        unsafe { borrow(js) }
+    }
+}
