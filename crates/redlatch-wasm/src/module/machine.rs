@@ -242,7 +242,7 @@ impl Machine {
         let proposal = match proposal {
             0.0 => None,
             micros => {
-                self.check_fence()?;
+                self.check_fence().map_err(Invalid::from)?;
                 Some(Proposal::from_unix_micros(micros as u64).map_err(Invalid::from)?)
             }
         };
@@ -676,9 +676,9 @@ impl Machine {
         sightings::state(quorum, &self.sightings)
     }
 
-    fn check_fence(&self) -> Result<(), Invalid> {
+    fn check_fence(&self) -> Result<(), wire::WireError> {
         match self.dialect {
-            wire::Dialect::Plain { .. } => Err(wire::WireError::PlainFence.into()),
+            wire::Dialect::Plain { .. } => Err(wire::WireError::PlainFence),
             wire::Dialect::Scripts { .. } => Ok(self.names.keys()?.check_fence_keys()?),
         }
     }

@@ -106,19 +106,14 @@ impl Settings<'_> {
     }
 
     fn retry(&self) -> Retry {
-        let attempts_max = NonZeroU32::new(self.value(Setting::AttemptsMax) as u32);
         let wait = self.value(Setting::Wait);
-        let attempts_max = match attempts_max {
-            _ if wait <= 0.0 => NonZeroU32::MIN,
-            Some(attempts_max) => attempts_max,
-            None if wait < f64::INFINITY => NonZeroU32::MAX,
-            None => NonZeroU32::MIN,
+        let attempts_max = match NonZeroU32::new(self.value(Setting::AttemptsMax) as u32) {
+            Some(attempts_max) if wait > 0.0 => attempts_max,
+            None if wait > 0.0 && wait < f64::INFINITY => NonZeroU32::MAX,
+            Some(_) | None => NonZeroU32::MIN,
         };
-        let retry = if wait > 0.0 && wait < f64::INFINITY {
-            Retry::within(clock::duration(wait)).with_attempts_max(attempts_max)
-        } else {
-            Retry::attempts(attempts_max)
-        };
+        // An infinite wait is one until the end of time.
+        let retry = Retry::within(clock::duration(wait)).with_attempts_max(attempts_max);
         retry.with_delays(self.duration(Setting::DelayMin), self.duration(Setting::DelayMax))
     }
 

@@ -46,21 +46,25 @@ impl Value {
 
     /// Lends the value in the protocol's form, and is empty again.
     pub(crate) fn take<T>(&mut self, read: impl FnOnce(&wire::Value<'_>) -> T) -> T {
-        let mut flat = [wire::Value::Nil; ITEMS_MAX];
+        let output = read(&self.whole(&mut [wire::Value::Nil; ITEMS_MAX]));
+        self.clear();
+        output
+    }
+
+    /// The value, whose items are put into `flat`.
+    #[inline(never)] // two users, and the code of one
+    fn whole<'a>(&'a self, flat: &'a mut [wire::Value<'a>; ITEMS_MAX]) -> wire::Value<'a> {
         for (place, item) in flat.iter_mut().zip(&self.items) {
             *place = item.lend();
         }
-        let value = match (self.array, flat.get(..self.len)) {
+        match (self.array, flat.get(..self.len)) {
             (Some(len), Some(items)) if items.len() == len && !self.odd => {
                 wire::Value::Array(items)
             }
             (None, Some(&[item])) if !self.odd => item,
             // Stands for a value that is no answer to any of our commands.
             (Some(_) | None, _) => wire::Value::Error(b""),
-        };
-        let output = read(&value);
-        self.clear();
-        output
+        }
     }
 
     pub(crate) fn clear(&mut self) {
