@@ -55,7 +55,8 @@ impl Token {
         let attempt = self.attempt.to_be_bytes();
         for (pair, byte) in hex.as_chunks_mut().0.iter_mut().zip(self.nonce.iter().chain(&attempt))
         {
-            *pair = [hex_digit(byte >> 4), hex_digit(byte & 15)];
+            // The table makes a cycle on five nodes a quarter faster, and the module for the edge 2 % larger.
+            *pair = if cfg!(target_family = "wasm") { digits(*byte) } else { HEX[*byte as usize] };
         }
     }
 
@@ -75,6 +76,21 @@ impl Token {
         attempt.copy_from_slice(&bytes[16..]);
         Ok(Self { nonce, attempt: u32::from_be_bytes(attempt) })
     }
+}
+
+/// The two digits of every byte.
+const HEX: [[u8; 2]; 256] = {
+    let mut hex = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < hex.len() {
+        hex[byte] = digits(byte as u8);
+        byte += 1;
+    }
+    hex
+};
+
+const fn digits(byte: u8) -> [u8; 2] {
+    [hex_digit(byte >> 4), hex_digit(byte & 15)]
 }
 
 /// The digit of a number from 0 to 15.
