@@ -11,7 +11,7 @@ const { Cause, EventKind, LockState, Machine, NodeState, Op, Question, Setting, 
 const nonce = () => crypto.getRandomValues(new Uint8Array(16));
 const PROPOSAL = 1_700_000_000_000_000;
 // What there is, with some room for other compilers. `just bench-wasm` prints the size, and what is aimed at.
-const SIZE_MAX = 19 * 1024;
+const SIZE_MAX = 20 * 1024;
 
 function machine(change = {}, name = "report") {
   const list = settings(3, 30_000);
