@@ -3,7 +3,7 @@
 //! What runs is the shipped [`Lock`](redlatch_core::Lock) (or a planted bug) on each client and a
 //! [`Cell`](crate::node::Cell) on each node. A step is one of: an application acquires, extends,
 //! releases or gives up; a node carries out a request; a client takes replies; a timer fires; a key
-//! expires; a node crashes; a millisecond passes. After each step every [`Invariant`] is looked at. The
+//! expires; a node crashes; a millisecond passes. After each step every [`Invariant`](crate::check::Invariant) is looked at. The
 //! search is breadth first, so the story of a violation is as short as one can be.
 //!
 //! # Time without clocks
