@@ -5,7 +5,7 @@
 //! wrong. [`each`] hands them to a [`Trial`], which may be any tier that is generic over
 //! [`Machine`](crate::system::Machine) and [`NodeCell`](crate::system::NodeCell); [`run`] puts each to
 //! the [`Place`] that shows it with the least effort: the exhaustive model, the simulator, or a
-//! [`duel`].
+//! [`duel()`].
 //!
 //! M are bugs of the protocol, L are bugs of liveness, X were added so that every invariant has a bug
 //! that no other of its tier sees ([`Seen::Once`]): an invariant without one could be left out unnoticed.
