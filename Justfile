@@ -34,8 +34,7 @@ doubt ARGS:
 [group('test')]
 nightly: (doubt "sim --seeds 1000000") (doubt "model --nightly") (doubt "mutants")
 
-# Changes the source of the core line by line and looks which changes no test notices: an hour or two.
-# What survives is explained in docs/mutants-survivors.md.
+# Changes the source of the core line by line and lists the changes that no test notices: an hour or two
 [group('test')]
 mutate *ARGS:
     scripts/mutate.sh {{ ARGS }}
