@@ -1,21 +1,16 @@
 //! Breadth first through all states, level by level, on several threads.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::num::NonZeroUsize;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::bounds::{Bounds, BoundsError};
+use super::known::Known;
 use super::space::{Memo, Sights, Space, State};
 use super::story::{self, Story};
-use super::table::lock;
 use crate::check::Invariant;
 use crate::system::{Machine, NodeCell};
 
-/// Enough that threads rarely meet.
-const SHARDS: usize = 1 << 8;
 /// States that a thread takes at a time.
 const CHUNK: usize = 64;
 /// A level with fewer states is not worth a second thread.
@@ -127,7 +122,7 @@ pub fn explore<M: Machine, C: NodeCell>(
         .or_else(|| std::thread::available_parallelism().ok())
         .map_or(1, NonZeroUsize::get);
     let mut workers: Vec<Worker> = (0..threads).map(|_| Worker::default()).collect();
-    let known = Known::new();
+    let mut known = Known::new(threads * CHUNK);
 
     let initial = space.initial();
     let root = space.fingerprint(&initial);
@@ -140,14 +135,19 @@ pub fn explore<M: Machine, C: NodeCell>(
     while breach.is_none() && !level.is_empty() && states <= budget.states_max {
         let taken = AtomicUsize::new(0);
         let active = if level.len() < LEVEL_SMALL { 1 } else { threads };
-        if let [worker] = &mut workers[..active] {
-            worker.run(&space, &known, &level, &taken);
-        } else {
-            std::thread::scope(|scope| {
-                for worker in &mut workers {
-                    scope.spawn(|| worker.run(&space, &known, &level, &taken));
-                }
-            });
+        while taken.load(Ordering::Relaxed) < level.len() {
+            if known.is_crowded() {
+                known.grow();
+            }
+            if let [worker] = &mut workers[..active] {
+                worker.run(&space, &known, &level, &taken);
+            } else {
+                std::thread::scope(|scope| {
+                    for worker in &mut workers {
+                        scope.spawn(|| worker.run(&space, &known, &level, &taken));
+                    }
+                });
+            }
         }
         level.clear();
         for worker in &mut workers {
@@ -182,12 +182,15 @@ pub fn explore<M: Machine, C: NodeCell>(
 #[derive(Debug, Default)]
 struct Worker {
     memo: Memo,
+    /// Where the state at hand leads, to be looked up together: see [`Known`].
+    next: Vec<(u64, State, Option<Invariant>)>,
     found: Vec<(u64, State)>,
     transitions: u64,
     breach: Option<Breach>,
 }
 
 impl Worker {
+    /// Takes states until none is left, or `known` has to grow.
     fn run<M: Machine, C: NodeCell>(
         &mut self,
         space: &Space<M, C>,
@@ -195,82 +198,36 @@ impl Worker {
         level: &[(u64, State)],
         taken: &AtomicUsize,
     ) {
-        let Self { memo, found, transitions, breach } = self;
-        loop {
+        while !known.is_crowded() {
             let start = taken.fetch_add(CHUNK, Ordering::Relaxed);
             let Some(rest) = level.get(start..).filter(|rest| !rest.is_empty()) else { return };
             for (from, state) in &rest[..rest.len().min(CHUNK)] {
-                space.successors(state, memo, |_, next, broken| {
-                    *transitions += 1;
-                    let to = space.fingerprint(&next);
-                    let is_new = to != *from && known.insert(to, *from);
-                    let broken = broken.or_else(|| is_new.then(|| space.broken(&next)).flatten());
-                    if let Some(invariant) = broken {
-                        let this = Breach { invariant, from: *from, to };
-                        *breach = Some(breach.map_or(this, |known| known.min(this)));
-                    } else if is_new {
-                        found.push((to, next));
-                    }
-                });
+                self.step(space, known, *from, state);
             }
         }
     }
-}
 
-/// The fingerprints of all states so far, each with that of a state from which it was reached.
-#[derive(Debug)]
-struct Known {
-    shards: Vec<Mutex<HashMap<u64, u64, BuildHasherDefault<AsItIs>>>>,
-}
-
-impl Known {
-    fn new() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
-    }
-
-    /// Whether `state` is new.
-    fn insert(&self, state: u64, from: u64) -> bool {
-        // Bits from the middle: the table itself uses those at both ends.
-        let shard = (state >> 40) as usize % SHARDS;
-        let mut is_new = false;
-        lock(&self.shards[shard]).entry(state).or_insert_with(|| {
-            is_new = true;
-            from
+    fn step<M: Machine, C: NodeCell>(
+        &mut self,
+        space: &Space<M, C>,
+        known: &Known,
+        from: u64,
+        state: &State,
+    ) {
+        let Self { memo, next, found, transitions, breach } = self;
+        space.successors(state, memo, |_, state, broken| {
+            next.push((space.fingerprint(&state), state, broken));
         });
-        is_new
-    }
-
-    /// The fingerprints from the first state to this one.
-    fn path(&self, mut state: u64) -> Vec<u64> {
-        let mut path = vec![state];
-        while let Some(&from) = lock(&self.shards[(state >> 40) as usize % SHARDS]).get(&state) {
-            if from == state {
-                break;
+        *transitions += next.len() as u64;
+        for (to, state, broken) in next.drain(..) {
+            let is_new = to != from && known.insert(to, from);
+            let broken = broken.or_else(|| is_new.then(|| space.broken(&state)).flatten());
+            if let Some(invariant) = broken {
+                let this = Breach { invariant, from, to };
+                *breach = Some(breach.map_or(this, |known| known.min(this)));
+            } else if is_new {
+                found.push((to, state));
             }
-            path.push(from);
-            state = from;
         }
-        path.reverse();
-        path
-    }
-}
-
-/// Fingerprints are mixed already.
-#[derive(Clone, Copy, Debug, Default)]
-struct AsItIs(u64);
-
-impl Hasher for AsItIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
-        }
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = number;
     }
 }

@@ -42,6 +42,7 @@ mod bounds;
 mod chronicle;
 mod dissect;
 mod explore;
+mod known;
 mod local;
 mod presets;
 mod site;
