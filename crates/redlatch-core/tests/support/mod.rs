@@ -95,6 +95,8 @@ pub(crate) type Step = fn(&mut Rig);
 pub(crate) struct Rig {
     pub(crate) lock: Lock,
     now: Instant,
+    /// The largest `now` that the lock was given.
+    latest: Instant,
     handed_out: Vec<Command>,
     /// How many of `handed_out` the test has looked at.
     seen: usize,
@@ -111,7 +113,8 @@ impl Rig {
 
     /// `lock`, whose first outputs are drained at `now`.
     pub(crate) fn of(lock: Lock, now: Instant) -> Self {
-        let mut rig = Self { lock, now, handed_out: Vec::new(), seen: 0, events: VecDeque::new() };
+        let (handed_out, events) = (Vec::new(), VecDeque::new());
+        let mut rig = Self { lock, now, latest: now, handed_out, seen: 0, events };
         rig.drain();
         rig
     }
@@ -229,7 +232,11 @@ impl Rig {
 
     fn drain(&mut self) {
         let before = self.handed_out.len();
-        while let Some(command) = self.lock.poll_command() {
+        self.latest = self.latest.max(self.now);
+        loop {
+            let due = self.lock.poll_timeout();
+            let Some(command) = self.lock.poll_command() else { break };
+            assert_eq!(due, Some(self.latest), "a command waits, and a driver would sleep");
             // R12: whoever's release is handed out is not believed in any more.
             let believed = self.lock.lease().map(|lease| lease.token);
             assert!(believed.is_none() || released(&command) != believed);
@@ -239,7 +246,9 @@ impl Rig {
             // All nodes twice and one late release bound what one input can cause.
             assert!(self.handed_out.len() - before <= 33, "a node is asked again and again");
         }
+        let due = self.lock.poll_timeout();
         if let Some(event) = self.lock.poll_event() {
+            assert_eq!(due, Some(self.latest), "an event waits, and a driver would sleep");
             self.events.push_back(event);
         }
         assert_eq!(self.lock.poll_command(), None, "polling twice yields a command");
