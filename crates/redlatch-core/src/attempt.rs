@@ -192,12 +192,8 @@ impl Attempt {
             // A silent node may report a number that all others can then be sealed to.
             (holding, silent)
         };
-        let unknown = quorum.nodes().minus(applied).minus(open);
-        match quorum.verdict(&Tally { applied, unknown, ..Tally::default() }) {
-            // A majority has the token, but is not registered for one number yet.
-            Verdict::Won => Verdict::Pending,
-            verdict @ (Verdict::Pending | Verdict::Lost) => verdict,
-        }
+        let possible = applied.union(open);
+        if possible.len() >= quorum.majority() { Verdict::Pending } else { Verdict::Lost }
     }
 
     fn fence(&self) -> Option<Fence> {

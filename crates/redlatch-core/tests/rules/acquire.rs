@@ -467,6 +467,17 @@ fn a_quarantine_does_not_hide_a_holder() {
     }
 }
 
+/// R16: nor is a quarantine the cause where there would be no majority without it either.
+#[test]
+fn a_quarantine_does_not_explain_the_silence_of_all_others() {
+    let mut rig = Rig::new(config(5));
+    rig.acquire();
+    rig.answer(0, quarantined(700));
+    rig.sleep();
+    let Some(Event::Failed { cause, .. }) = rig.event() else { panic!("not failed") };
+    assert_eq!(cause, Cause::NoQuorum);
+}
+
 /// R16: a node in quarantine may have taken the key before it restarted, so it is released as well.
 #[test]
 fn a_node_in_quarantine_is_released_too() {

@@ -405,3 +405,14 @@ fn a_quarantined_node_is_not_registered() {
     rig.answer(1, yes(104));
     assert_eq!(granted(&mut rig).fence, Fence::new(104));
 }
+
+/// R5, R15: nobody is said to hold what silence alone took away.
+#[test]
+fn seals_that_are_not_answered_are_no_contention() {
+    let mut rig = fenced(3);
+    rig.answer(0, yes(100));
+    rig.answer(1, yes(105));
+    rig.answer(2, yes(107));
+    rig.answers([0, 1], Reply::Unknown);
+    assert_eq!(failed(&mut rig).0, Cause::NoQuorum);
+}

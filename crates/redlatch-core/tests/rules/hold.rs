@@ -265,6 +265,21 @@ fn an_extension_joins_the_one_under_way() {
     assert_eq!(rig.event(), None);
 }
 
+/// R7: a driver can tell the commands of one extension from those of the next.
+#[test]
+fn the_commands_of_an_extension_have_one_number_and_the_next_has_another() {
+    let mut rig = Rig::held(config(3));
+    let mut rounds = Vec::new();
+    for at in [200, 300] {
+        rig.at(at).extend().unwrap();
+        rounds.push(rig.commands().iter().map(|command| command.id.round()).collect::<Vec<_>>());
+        rig.answers(0..3, YES);
+    }
+    let [first, second] = [rounds[0][0], rounds[1][0]];
+    assert_ne!(first, second);
+    assert_eq!(rounds, [[first; 3], [second; 3]]);
+}
+
 /// R10
 #[test]
 fn only_a_held_lock_is_extended() {
@@ -457,6 +472,13 @@ fn an_extension_does_not_reach_beyond_the_longest_hold() {
     rig.at(900).extend().unwrap();
     rig.answer(0, YES);
     assert_eq!(rig.lease_told().valid_until, ms(1_200));
+}
+
+/// R14
+#[test]
+fn a_lease_that_ends_with_the_longest_hold_is_not_renewed() {
+    let rig = Rig::held(renewed(3, VALIDITY));
+    assert_eq!(rig.lock.poll_timeout(), Some(ms(VALIDITY)));
 }
 
 /// R14: missed renewals are tried again like any other extension.

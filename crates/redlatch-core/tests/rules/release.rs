@@ -84,6 +84,17 @@ fn unknown_is_never_counted_as_released() {
     assert_eq!(outcome(&mut rig), Released::Unconfirmed { expires_at: ms(EXPIRY) });
 }
 
+/// R5, R7: nor does it take back what the same node said before.
+#[test]
+fn an_unknown_after_a_yes_changes_nothing() {
+    let mut rig = Rig::held(config(3));
+    rig.release().unwrap();
+    rig.answer(0, YES);
+    rig.answer(0, UNKNOWN);
+    rig.answer(1, YES);
+    assert_eq!(outcome(&mut rig), Released::Confirmed);
+}
+
 /// R9: release waits no longer for a node than any other command.
 #[test]
 fn a_release_that_is_not_answered_is_unconfirmed_at_its_deadline() {
