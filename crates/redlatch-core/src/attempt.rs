@@ -201,20 +201,17 @@ impl Attempt {
         Fence::new(self.sealing.best(self.holding()).0)
     }
 
-    /// Why the attempt is lost. Refusals explain it if they alone rule a majority out, or if there
-    /// would be a majority without them: enough nodes answered, or still may. Then nodes in quarantine
-    /// do, in the same sense; then silence.
+    /// Why the attempt is lost. Refusals explain it if there would be a majority without them: enough
+    /// nodes answered, or still may, as when they alone rule a majority out. Then nodes in quarantine do,
+    /// in the same sense; then silence.
     fn cause(&self, config: &Config, now: Instant) -> Cause {
         let quorum = config.quorum();
         let tally = self.round.tally;
         let majority = quorum.majority();
         let refused = tally.refused.union(self.sealing.refused).len();
-        let blocking = quorum.nodes().len() - majority + 1;
         let reachable = quorum.nodes().minus(tally.unknown);
         if now >= self.give_up_at {
             Cause::DeadlineExceeded
-        } else if refused >= blocking {
-            Cause::Contended { retry_after: self.useful_after(quorum) }
         } else if now >= self.limit(config) {
             Cause::TooLate
         } else if refused > 0 && reachable.len() >= majority {
