@@ -109,3 +109,16 @@ fn the_slow_version_can_tell_a_wrong_verdict() {
     let hopeful = said.map(|said| if said == Said::Unknown { Said::Nothing } else { said });
     assert_ne!(slow_verdict(&hopeful), verdict(&said));
 }
+
+#[test]
+fn a_set_of_nodes_has_each_of_them_once_and_is_shown_by_their_names() {
+    let set = |nodes: &[usize]| -> NodeSet {
+        nodes.iter().filter_map(|index| NodeId::new(*index)).collect()
+    };
+    let both = set(&[0, 1]).union(set(&[1, 15]));
+    assert_eq!(both, set(&[15, 1, 0]));
+    assert_eq!(
+        format!("{both:?}"),
+        format!("{:?}", both.iter().collect::<std::collections::BTreeSet<_>>())
+    );
+}

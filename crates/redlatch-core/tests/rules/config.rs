@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redlatch_core::{Config, ConfigError, Drift, Event, Quorum, Ttl};
+use redlatch_core::{Config, ConfigError, Drift, Event, Instant, Quorum, Ttl};
 
 use crate::support::*;
 
@@ -74,4 +74,12 @@ fn a_ttl_is_whole_milliseconds_up_to_a_day() {
     }
     assert_eq!(Ttl::MAX.as_duration(), Duration::from_secs(24 * 60 * 60));
     assert!(Ttl::from_millis(u64::MAX).is_err());
+}
+
+/// R17: time is counted for 584 years, and ends there.
+#[test]
+fn durations_are_counted_up_to_the_end_of_time() {
+    let after = |seconds| Instant::ZERO.saturating_add(Duration::from_secs(seconds)).as_nanos();
+    assert_eq!(after(1_000_000_000), 1_000_000_000_000_000_000);
+    assert_eq!(after(u64::MAX), u64::MAX);
 }
