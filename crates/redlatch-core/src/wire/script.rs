@@ -3,32 +3,72 @@
 /// A script that nodes run: each is one atomic step of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Script {
-    /// The Lua text, for `EVAL` and `SCRIPT LOAD`.
+    /// The Lua text, for `EVAL` and `SCRIPT LOAD`: without the comments and the indentation of its
+    /// source, because edge workers carry it in their bundles and send it with every command.
     pub text: &'static str,
     /// Its SHA-1 in lowercase hexadecimal digits, for `EVALSHA`.
     pub sha1: &'static str,
 }
 
+/// The script in a file.
+macro_rules! script {
+    ($file:literal, $sha1:literal) => {{
+        const SOURCE: &[u8] = include_bytes!($file);
+        const LEN: usize = strip(SOURCE, &mut []);
+        const TEXT: [u8; LEN] = {
+            let mut text = [0; LEN];
+            strip(SOURCE, &mut text);
+            text
+        };
+        Script {
+            text: match core::str::from_utf8(&TEXT) {
+                Ok(text) => text,
+                Err(_) => panic!("the source is UTF-8"),
+            },
+            sha1: $sha1,
+        }
+    }};
+}
+
 /// Takes the keys for a token and raises their fence numbers.
-pub const ACQUIRE: Script =
-    Script { text: include_str!("acquire.lua"), sha1: "0d8d74621f81329f3c392b710b5678c771a2c988" };
+pub const ACQUIRE: Script = script!("acquire.lua", "949e17575e018f350c5298decd67f103aa8ed856");
 /// Raises the fence numbers of keys that hold a token.
-pub const SEAL: Script =
-    Script { text: include_str!("seal.lua"), sha1: "cdaf5f364da8409fd4e2d1a50ba61b977194c122" };
+pub const SEAL: Script = script!("seal.lua", "a4b5c17277bd77ea4184ae8ca534984bda9b62f4");
 /// Lets keys that hold a token live longer.
-pub const EXTEND: Script =
-    Script { text: include_str!("extend.lua"), sha1: "a7f4515a8b3e3eb775e01e2f2583a0adb1bd7261" };
+pub const EXTEND: Script = script!("extend.lua", "34db8a433ead1d98b27cf60ca3a54398c8785bec");
 /// Deletes keys that hold a token.
-pub const RELEASE: Script =
-    Script { text: include_str!("release.lua"), sha1: "41ca381d79634907d5f92dc473ae13ef31f1b045" };
+pub const RELEASE: Script = script!("release.lua", "a0ce787f9dde18171dbbce2db53b66a3dc7ae1ed");
 /// Reads who holds keys, and for how long still.
-pub const INSPECT: Script =
-    Script { text: include_str!("inspect.lua"), sha1: "9e3281c46ee6d01d93fc1108f92edb654edae601" };
+pub const INSPECT: Script = script!("inspect.lua", "f2772eb7f79499f1febc4ae40675ac8f98180b82");
 /// Puts a node that is known to be new out of quarantine (R16).
-pub const DECLARE_FRESH: Script = Script {
-    text: include_str!("declare_fresh.lua"),
-    sha1: "3a4ed90eed7294d720952ded8743cc06c6191884",
-};
+pub const DECLARE_FRESH: Script =
+    script!("declare_fresh.lua", "6118b5b4d923eda6528bc03dc5e77ee742dd09f4");
 
 /// Every script, for `SCRIPT LOAD`.
 pub const SCRIPTS: [Script; 6] = [ACQUIRE, SEAL, EXTEND, RELEASE, INSPECT, DECLARE_FRESH];
+
+/// Writes the lines of `source` that are no comments, without indentation, into `text`, as far as there
+/// is room, and tells how many bytes they have. No script has a string of several lines, in which this
+/// would change what it says.
+const fn strip(source: &[u8], text: &mut [u8]) -> usize {
+    let mut len = 0;
+    let mut at = 0;
+    while at < source.len() {
+        while source[at] == b' ' {
+            at += 1;
+        }
+        let is_comment = source[at] == b'-' && source[at + 1] == b'-';
+        let mut is_over = false;
+        while !is_over {
+            is_over = source[at] == b'\n';
+            if !is_comment {
+                if len < text.len() {
+                    text[len] = source[at];
+                }
+                len += 1;
+            }
+            at += 1;
+        }
+    }
+    len
+}

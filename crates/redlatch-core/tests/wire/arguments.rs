@@ -55,6 +55,18 @@ fn each_sha1_is_that_of_its_text() {
     }
 }
 
+/// What is sent is the source, line by line, without what only its reader needs.
+#[test]
+fn each_text_is_its_source_without_comments_and_indentation() {
+    let sources = ["acquire", "seal", "extend", "release", "inspect", "declare_fresh"];
+    for (script, name) in SCRIPTS.iter().zip(sources) {
+        let path = format!("{}/src/wire/{name}.lua", env!("CARGO_MANIFEST_DIR"));
+        let source = std::fs::read_to_string(path).expect("the source of a script");
+        let lines = source.lines().map(str::trim_start).filter(|line| !line.starts_with("--"));
+        assert_eq!(script.text, lines.map(|line| format!("{line}\n")).collect::<String>());
+    }
+}
+
 #[test]
 fn all_scripts_are_loaded() {
     assert_eq!(SCRIPTS, [ACQUIRE, SEAL, EXTEND, RELEASE, INSPECT, DECLARE_FRESH]);
