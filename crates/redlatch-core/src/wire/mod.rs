@@ -191,8 +191,11 @@ impl<'a> Wire<'a> {
     {
         args::write(buffer, |w| match self.dialect {
             Dialect::Scripts { restart_guard, fence_retention } => {
-                let retention = u64::try_from(fence_retention.as_millis()).unwrap_or(u64::MAX);
-                self.encode_script(op, form, restart_guard, retention, w)
+                // Without the 128 bits of `as_millis`.
+                let retention_ms = fence_retention.as_secs().saturating_mul(1000);
+                let retention_ms =
+                    retention_ms.saturating_add(fence_retention.subsec_millis().into());
+                self.encode_script(op, form, restart_guard, retention_ms, w);
             }
             Dialect::Plain { compare } => self.encode_plain(op, form, compare, w),
         })
@@ -205,103 +208,79 @@ impl<'a> Wire<'a> {
         restart_guard: Option<Ttl>,
         retention_ms: u64,
         w: &mut Writer<'_, 'b>,
-    ) -> Result<(), WireError>
-    where
+    ) where
         'a: 'b,
     {
         let names = self.keys.names();
+        let n = names.len() as u64;
         match *op {
             Op::Acquire { token, ttl, proposal } => {
-                let guard_keys = if restart_guard.is_some() { 2 } else { 0 };
-                let fence_keys = if proposal.is_some() { names.len() } else { 0 };
-                w.script(&ACQUIRE, form, names.len() + fence_keys + guard_keys)?;
-                w.all(names);
-                if proposal.is_some() {
-                    w.fence_keys(names)?;
-                }
-                if restart_guard.is_some() {
-                    w.all(&[MARKER, QUARANTINE]);
-                }
-                w.token(&token)?;
-                w.number(ttl.as_millis().into())?;
-                w.number(names.len() as u64)?;
-                w.number(proposal.map_or(0, |proposal| proposal.fence().get()))?;
-                w.number(retention_ms)?;
-                w.number(restart_guard.map_or(0, |ttl_max| ttl_max.as_millis().into()))?;
+                let fenced = if proposal.is_some() { names } else { &[] };
+                let guard: &[_] = if restart_guard.is_some() { &[MARKER, QUARANTINE] } else { &[] };
+                w.script(&ACQUIRE, form, names, fenced, guard);
+                w.token(&token);
+                w.numbers(&[
+                    ttl.as_millis().into(),
+                    n,
+                    proposal.map_or(0, |proposal| proposal.fence().get()),
+                    retention_ms,
+                    restart_guard.map_or(0, |ttl_max| ttl_max.as_millis().into()),
+                ]);
             }
             Op::Seal { token, fence } => {
-                w.script(&SEAL, form, 2 * names.len())?;
-                w.all(names);
-                w.fence_keys(names)?;
-                w.token(&token)?;
-                w.number(fence.get())?;
-                w.number(names.len() as u64)?;
-                w.number(retention_ms)?;
+                w.script(&SEAL, form, names, names, &[]);
+                w.token(&token);
+                w.numbers(&[fence.get(), n, retention_ms]);
             }
             Op::Extend { token, ttl, fence } => {
-                let fence_keys = if fence.is_some() { names.len() } else { 0 };
-                w.script(&EXTEND, form, names.len() + fence_keys)?;
-                w.all(names);
-                if fence.is_some() {
-                    w.fence_keys(names)?;
-                }
-                w.token(&token)?;
-                w.number(ttl.as_millis().into())?;
-                w.number(names.len() as u64)?;
-                w.number(retention_ms)?;
+                let fenced = if fence.is_some() { names } else { &[] };
+                w.script(&EXTEND, form, names, fenced, &[]);
+                w.token(&token);
+                w.numbers(&[ttl.as_millis().into(), n, retention_ms]);
             }
             Op::Release { token } => {
-                w.script(&RELEASE, form, names.len())?;
-                w.all(names);
-                w.token(&token)?;
+                w.script(&RELEASE, form, names, &[], &[]);
+                w.token(&token);
             }
         }
-        Ok(())
     }
 
-    fn encode_plain<'b>(
-        &self,
-        op: &Op,
-        form: Form,
-        compare: Compare,
-        w: &mut Writer<'_, 'b>,
-    ) -> Result<(), WireError>
+    fn encode_plain<'b>(&self, op: &Op, form: Form, compare: Compare, w: &mut Writer<'_, 'b>)
     where
         'a: 'b,
     {
         let key = self.keys.names()[0];
         match (*op, compare) {
             (Op::Acquire { proposal: Some(_), .. } | Op::Seal { .. }, _)
-            | (Op::Extend { fence: Some(_), .. }, _) => return Err(WireError::PlainFence),
+            | (Op::Extend { fence: Some(_), .. }, _) => w.fail(WireError::PlainFence),
             (Op::Acquire { token, ttl, proposal: None }, _) => {
                 w.all(&[b"SET", key]);
-                w.token(&token)?;
+                w.token(&token);
                 w.all(&[b"NX", b"PX"]);
-                w.number(ttl.as_millis().into())?;
+                w.number(ttl.as_millis().into());
             }
             // A lock has one ttl, and this one starts later than all before it, so the key's life is
             // not shortened although PX sets it outright (R10).
             (Op::Extend { token, ttl, fence: None }, Compare::Delex | Compare::Delifeq) => {
                 w.all(&[b"SET", key]);
-                w.token(&token)?;
+                w.token(&token);
                 w.all(&[b"IFEQ"]);
-                w.token(&token)?;
+                w.token(&token);
                 w.all(&[b"PX"]);
-                w.number(ttl.as_millis().into())?;
+                w.number(ttl.as_millis().into());
             }
             (Op::Release { token }, Compare::Delex) => {
                 w.all(&[b"DELEX", key, b"IFEQ"]);
-                w.token(&token)?;
+                w.token(&token);
             }
             (Op::Release { token }, Compare::Delifeq) => {
                 w.all(&[b"DELIFEQ", key]);
-                w.token(&token)?;
+                w.token(&token);
             }
             (Op::Extend { fence: None, .. } | Op::Release { .. }, Compare::Script) => {
-                self.encode_script(op, form, None, 0, w)?;
+                self.encode_script(op, form, None, 0, w);
             }
         }
-        Ok(())
     }
 
     /// The reply that `value` is to `op`. Anything but an answer of the expected form is
@@ -347,15 +326,12 @@ impl<'a> Wire<'a> {
         let names = self.keys.names();
         args::write(buffer, |w| {
             if matches!(self.dialect, Dialect::Plain { .. }) {
-                w.all(&[b"PTTL", names[0]]);
-                return Ok(());
+                return w.all(&[b"PTTL", names[0]]);
             }
             // Names that can have no fence can still be locked without one.
-            let fence_keys = if self.keys.check_fence_keys().is_ok() { names } else { &[] };
-            w.script(&INSPECT, form, names.len() + fence_keys.len())?;
-            w.all(names);
-            w.fence_keys(fence_keys)?;
-            w.number(names.len() as u64)
+            let fenced = if self.keys.check_fence_keys().is_ok() { names } else { &[] };
+            w.script(&INSPECT, form, names, fenced, &[]);
+            w.number(names.len() as u64);
         })
     }
 
@@ -392,9 +368,7 @@ impl<'a> Wire<'a> {
 /// [`WireError::BufferTooSmall`] if `buffer` has less than 20 bytes and the command needs them.
 pub fn encode_declare_fresh(form: Form, buffer: &mut [u8]) -> Result<Args<'_>, WireError> {
     args::write(buffer, |w| {
-        w.script(&DECLARE_FRESH, form, 1)?;
-        w.all(&[MARKER]);
-        Ok(())
+        w.script(&DECLARE_FRESH, form, &[MARKER], &[], &[]);
     })
 }
 
