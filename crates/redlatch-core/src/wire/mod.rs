@@ -61,6 +61,34 @@ impl Dialect {
     /// Scripts without a restart guard.
     pub const SCRIPTS: Self =
         Self::Scripts { restart_guard: None, fence_retention: Self::FENCE_RETENTION };
+
+    /// The reply that `value` is to `op`. Anything but an answer of the expected form is
+    /// [`Reply::Unknown`].
+    #[must_use]
+    pub fn decode(self, op: &Op, value: &Value<'_>) -> Answer {
+        let reply = match *value {
+            Value::Error(error) if error.starts_with(b"NOSCRIPT") => return Answer::ScriptMissing,
+            Value::Array(items) if self.is_script(op) => decode_script(op, items),
+            Value::Bytes(b"OK") | Value::Nil | Value::Int(_) if !self.is_script(op) => {
+                decode_plain(op, value)
+            }
+            Value::Array(_) | Value::Bytes(_) | Value::Nil | Value::Int(_) | Value::Error(_) => {
+                None
+            }
+        };
+        Answer::Reply(reply.unwrap_or(Reply::Unknown))
+    }
+
+    /// Whether `op` is carried out by a script.
+    const fn is_script(self, op: &Op) -> bool {
+        match (self, op) {
+            (Self::Scripts { .. }, _) => true,
+            (Self::Plain { .. }, Op::Acquire { .. } | Op::Seal { .. }) => false,
+            (Self::Plain { compare }, Op::Extend { .. } | Op::Release { .. }) => {
+                matches!(compare, Compare::Script)
+            }
+        }
+    }
 }
 
 /// How the plain dialect compares the token and acts, which is always one atomic step.
@@ -283,32 +311,10 @@ impl<'a> Wire<'a> {
         }
     }
 
-    /// The reply that `value` is to `op`. Anything but an answer of the expected form is
-    /// [`Reply::Unknown`].
+    /// As [`Dialect::decode`].
     #[must_use]
     pub fn decode(&self, op: &Op, value: &Value<'_>) -> Answer {
-        let reply = match *value {
-            Value::Error(error) if error.starts_with(b"NOSCRIPT") => return Answer::ScriptMissing,
-            Value::Array(items) if self.is_script(op) => decode_script(op, items),
-            Value::Bytes(b"OK") | Value::Nil | Value::Int(_) if !self.is_script(op) => {
-                decode_plain(op, value)
-            }
-            Value::Array(_) | Value::Bytes(_) | Value::Nil | Value::Int(_) | Value::Error(_) => {
-                None
-            }
-        };
-        Answer::Reply(reply.unwrap_or(Reply::Unknown))
-    }
-
-    /// Whether `op` is carried out by a script.
-    const fn is_script(&self, op: &Op) -> bool {
-        match (self.dialect, op) {
-            (Dialect::Scripts { .. }, _) => true,
-            (Dialect::Plain { .. }, Op::Acquire { .. } | Op::Seal { .. }) => false,
-            (Dialect::Plain { compare }, Op::Extend { .. } | Op::Release { .. }) => {
-                matches!(compare, Compare::Script)
-            }
-        }
+        self.dialect.decode(op, value)
     }
 
     /// The list of byte strings that asks a node who holds the lock. In the plain dialect it is `PTTL`.
@@ -335,20 +341,28 @@ impl<'a> Wire<'a> {
         })
     }
 
-    /// What a node told of the lock; `None` if it is no answer to [`Wire::encode_inspect`].
+    /// As [`Sighting::of`].
     #[must_use]
     pub fn decode_inspect(&self, value: &Value<'_>) -> Option<Sighting> {
+        Sighting::of(value)
+    }
+}
+
+impl Sighting {
+    /// What a node told of a lock; `None` if it is no answer to [`Wire::encode_inspect`].
+    #[must_use]
+    pub fn of(value: &Value<'_>) -> Option<Self> {
         match *value {
             // PTTL: −2 for no key, −1 for one that never expires.
-            Value::Int(-2) => Some(Sighting { holder: None, remaining: None, fence: None }),
+            Value::Int(-2) => Some(Self { holder: None, remaining: None, fence: None }),
             Value::Int(left) => {
-                Some(Sighting { holder: Some(0), remaining: millis(left), fence: None })
+                Some(Self { holder: Some(0), remaining: millis(left), fence: None })
             }
             Value::Array(&[held, Value::Int(left), Value::Int(fence)]) => {
                 let fence = number(fence);
                 match held {
-                    Value::Nil => Some(Sighting { holder: None, remaining: None, fence }),
-                    Value::Bytes(token) => Some(Sighting {
+                    Value::Nil => Some(Self { holder: None, remaining: None, fence }),
+                    Value::Bytes(token) => Some(Self {
                         holder: Some(fingerprint(token)),
                         remaining: millis(left),
                         fence,
