@@ -104,12 +104,11 @@ struct Loop<T> {
 
 /// Drives `driver.lock` until nothing of it is left on any node that answers.
 pub(crate) async fn run<T: Transport>(driver: Driver<T>) {
-    let nodes = driver.lock.config().quorum().nodes().len();
     let mut this = Loop {
         driver,
         in_flight: FuturesUnordered::new(),
-        asked: Poll::new(nodes),
-        released: Poll::new(nodes),
+        asked: Poll::new(),
+        released: Poll::new(),
         deadline: Instant::ZERO,
         extenders: Vec::new(),
         releaser: None,

@@ -42,8 +42,6 @@ extern crate alloc;
 
 #[cfg(feature = "module")]
 pub mod module;
-#[cfg(feature = "module")]
-mod sightings;
 
 #[cfg(any(feature = "driver", feature = "module"))]
 mod poll;

@@ -1,19 +1,17 @@
 //! What the nodes said to one question, for people who read errors.
 
-use alloc::vec::Vec;
-
-use redlatch_core::{Command, NodeId, Op, Token};
+use redlatch_core::{Command, NODES_MAX, NodeId, Op, Token};
 
 /// The last thing that each node said to the latest question of one kind.
 #[derive(Debug)]
 pub(crate) struct Poll<T> {
     question: Option<(Op, u32)>,
-    said: Vec<Option<T>>,
+    said: [Option<T>; NODES_MAX],
 }
 
 impl<T> Poll<T> {
-    pub(crate) fn new(nodes: usize) -> Self {
-        Self { question: None, said: (0..nodes).map(|_| None).collect() }
+    pub(crate) fn new() -> Self {
+        Self { question: None, said: [const { None }; NODES_MAX] }
     }
 
     /// A command was handed out: if it asks something new, nobody has said anything to it yet.

@@ -39,7 +39,7 @@ const nonce = crypto.getRandomValues(new Uint8Array(16));
 
 /** What a driver does for one lock on three nodes, less the nodes. */
 function cycle() {
-  const machine = new Machine(list, "report");
+  const machine = Machine.of(list, "\0report");
   const memo = {};
   machine.acquire(performance.now(), nonce, 1_700_000_000_000_000);
   for (const { id } of commands(machine, memo)) {

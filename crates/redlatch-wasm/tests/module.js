@@ -11,6 +11,14 @@ if (!existsSync(wasmPath)) throw new Error("target/wasm/pkg is missing; run: jus
 export const core = await import(new URL("core.js", folder).href);
 export const wasm = core.initSync({ module: readFileSync(wasmPath) });
 
+/** Strings as the module takes them: behind a separator, which is in none of them, and divided by it. */
+export function list(strings) {
+  let code = 0;
+  while (strings.some((text) => text.includes(String.fromCharCode(code)))) code = Math.max(code + 1, 0xe000);
+  const separator = String.fromCharCode(code);
+  return separator + strings.join(separator);
+}
+
 /** The next command, as an object. `args` are kept for the commands that follow it with the same. */
 export function nextCommand(machine, memo) {
   const id = machine.pollCommand();

@@ -20,6 +20,11 @@ const CUTS = [
     // Work at load time, which would keep the glue in bundles that do not use it.
     [/^cachedTextDecoder\.decode\(\);\n/m, ""],
     [/= new (?=TextDecoder|TextEncoder|FinalizationRegistry)/g, "= /* @__PURE__ */ new "],
+    // Fills a table of JavaScript values when the module starts, which takes and gives none: `cut` sees to it.
+    [/^ {8}__wbindgen_init_externref_table: function\(\) \{\n[^]*?^ {8}\},\n/m, ""],
+    [/^function __wbg_finalize_init\([^]*?^\}\n/m, ""],
+    // Strings are encoded before there is room for them, so it is never too small.
+    [/, wasm\.__wbindgen_realloc\b/g, ""],
     // Loads the module by URL or from a response, which the package never does.
     [/^async function __wbg_load[^]*?^\}\n/m, ""],
     [/^let __wbg_init_promise;\n[^]*?(?=^export \{)/m, ""],
@@ -47,7 +52,6 @@ const OWN = [
         if (wasm !== undefined) return;
         if (!(module instanceof WebAssembly.Module)) module = new WebAssembly.Module(module);
         wasm = new WebAssembly.Instance(module, __wbg_get_imports()).exports;
-        wasm.__wbindgen_start();
     }`,
 ].map((text) => [new RegExp(`^${text.match(/^function \w+\(/)[0].replace("(", "\\(")}[^]*?^\\}$`, "m"), text]);
 
@@ -58,6 +62,7 @@ const METHOD = /^ {4}([a-z]\w*)\(.*\) \{\n[^]*?^ {4}\}\n/gm;
 export function cut(folder, isUsed) {
     let text = readFileSync(join(folder, "core.js"), "utf8");
     for (const [pattern, replacement] of [...CUTS, ...OWN]) text = text.replace(pattern, replacement);
+    if (/externref/i.test(text)) throw new Error("glue: the module takes or gives JavaScript values, but their table is cut");
     return text.replace(MACHINE, (machine) => machine.replace(METHOD, (method, name) => (isUsed(name) ? method : "")));
 }
 

@@ -1,7 +1,7 @@
-import { LockState, Machine, initSync, settings as usual } from "./core.js";
+import { LockState, Machine, initSync, problem, settings as usual } from "./core.js";
 import { Clock, systemTime } from "./clock.js";
-import { type Context, Drive, type Observer, type Said, look } from "./drive.js";
-import { InvalidRequestError, type LostError, type NodeError } from "./error.js";
+import { type Context, Drive, type Observer, type Said, join, look } from "./drive.js";
+import { InvalidRequestError, type LostError, type NodeError, check } from "./error.js";
 import { Lock } from "./lock.js";
 import type { Node, Signal } from "./node.js";
 import { type ClientOptions, type LockOptions, checkOptions, number, settings } from "./options.js";
@@ -194,17 +194,11 @@ export abstract class Client {
     }
 
     #machine(list: Float64Array, names: readonly string[]): Machine {
-        const [first = "", ...others] = names.map((name) => (this.#options.keyPrefix ?? "") + name);
-        let machine: Machine | undefined;
-        try {
-            if (names.length === 0) throw new InvalidRequestError("no resource was named");
-            machine = new Machine(list, first);
-            for (const other of others) machine.also(other);
-            return machine;
-        } catch (error) {
-            machine?.free();
-            throw error instanceof InvalidRequestError ? error : new InvalidRequestError((error as Error).message);
-        }
+        if (names.length === 0) throw new InvalidRequestError("no resource was named");
+        const text = join(names.map((name) => (this.#options.keyPrefix ?? "") + name));
+        const machine = Machine.of(list, text);
+        if (machine === undefined) check(problem(list, text));
+        return machine as Machine;
     }
 
     #inspected(inspection: Machine, said: readonly (Said | undefined)[]): Inspection {
@@ -214,13 +208,13 @@ export abstract class Client {
             const fence = inspection.sightFence(index);
             const known = fence === 0 ? {} : { fence };
             if (holder === null) return { node: name, state: "free", ...known };
-            return { node: name, state: "taken", remaining: time(inspection.sightRemaining(index)), ...known };
+            return { node: name, state: "taken", remaining: inspection.sightRemaining(index), ...known };
         });
         switch (inspection.sightState()) {
             case LockState.Free:
                 return { state: "free", nodes };
             case LockState.Held:
-                return { state: "held", remaining: time(inspection.sightStateRemaining()), nodes };
+                return { state: "held", remaining: inspection.sightStateRemaining(), nodes };
             case LockState.Undecided:
                 return { state: "undecided", nodes };
         }
@@ -270,8 +264,4 @@ function named(nodes: readonly Node[]): (Node & { readonly name: string })[] {
         names.add(name);
         return { name, send: (args, options) => node.send(args, options) };
     });
-}
-
-function time(ms: number): number {
-    return ms < 0 ? Infinity : ms;
 }

@@ -2,7 +2,7 @@ import { Cause, EventKind, Loss, type Machine, NodeState, type Op, Question, Vot
 import { type Clock, type Timer, wakeAfter } from "./clock.js";
 import {
     AcquireError, AtRiskError, ContendedError, DeadlineExceededError, InvalidRequestError, LostError, NoQuorumError,
-    NodeError, QuarantinedError, TooLateError, UnconfirmedError, type Vote, nodeError,
+    NodeError, QuarantinedError, TooLateError, UnconfirmedError, type Vote, check, nodeError,
 } from "./error.js";
 import type { Node, Reply, Signal } from "./node.js";
 
@@ -140,7 +140,7 @@ export class Drive {
         }
         try {
             const nonce = crypto.getRandomValues(new Uint8Array(16));
-            this.#machine.acquire(clock.start(), nonce, fence ? Math.floor(clock.date() * 1000) : 0);
+            check(this.#machine.acquire(clock.start(), nonce, fence ? Math.floor(clock.date() * 1000) : 0));
         } catch (error) {
             this.#free();
             return Promise.reject(new InvalidRequestError((error as Error).message));
@@ -162,10 +162,10 @@ export class Drive {
     adopt(token: string, fence: number, remaining: number): void {
         const now = this.#context.clock.end();
         try {
-            this.#machine.adopt(now, token, fence, now + Math.floor(remaining));
+            check(this.#machine.adopt(now, token, fence, now + Math.floor(remaining)));
         } catch (error) {
             this.#free();
-            throw new InvalidRequestError((error as Error).message);
+            throw error;
         }
         this.#phase = "held";
         this.#fence = fence;
@@ -613,7 +613,21 @@ function text(reply: unknown): string | null {
     return holder instanceof Uint8Array ? new TextDecoder().decode(holder) : holder;
 }
 
-/** A list of strings, as the module gives it. */
+/**
+ * A list of strings, as the module takes it: behind a separator and divided by it. It is in none of the strings, nor
+ * in any argument of a command, which the module divides by the same. Names that have every one of the private use
+ * characters are too long to be locked.
+ *
+ * @internal
+ */
+export function join(strings: readonly string[]): string {
+    let code = 0;
+    while (strings.some((text) => text.includes(String.fromCharCode(code)))) code = Math.max(code + 1, 0xe000);
+    const separator = String.fromCharCode(code);
+    return separator + strings.join(separator);
+}
+
+/** The same, as the module gives it. */
 function split(text: string): string[] {
     return text.slice(1).split(text.charAt(0));
 }

@@ -1,3 +1,5 @@
+import { Problem } from "./core.js";
+
 /** What one node answered. */
 export interface Vote {
     /** The node's name. */
@@ -33,6 +35,40 @@ export class RedlatchError extends Error {
 /** The lock cannot be asked for in this way; no node was asked. */
 export class InvalidRequestError extends RedlatchError {
     override readonly name = "InvalidRequestError";
+}
+
+/** What is not here cannot come about: the number of nodes is checked before, and a nonce has its length. */
+const problems: { readonly [problem: number]: string } = {
+    [Problem.Ttl]: "a ttl must be 1 ms to 24 h, in whole milliseconds",
+    [Problem.Drift]: "a drift of more than half of the ttl leaves no lock",
+    [Problem.TtlTooShort]:
+        "the ttl leaves no validity when the clock drift and the least validity are taken off; ask for a longer ttl",
+    [Problem.NodeTimeout]: "the node timeout is zero; nodes need time to answer",
+    [Problem.Clock]: "the wall clock cannot be proposed as a fence: set the clock",
+    [Problem.Token]: "a token has 40 lowercase hexadecimal digits",
+    [Problem.Busy]: "the lock is being acquired, held or released; wait until it is idle",
+    [Problem.PlainFence]: "the plain dialect has no fences; use the scripts dialect or ask for no fence",
+    [Problem.PlainKeys]:
+        "the plain dialect locks one resource at a time; use the scripts dialect for several",
+    [Problem.Resources]: "a lock takes 1 to 8 resources",
+    [Problem.NameLength]: ": its name must have 1 to 1024 bytes",
+    [Problem.NameReserved]:
+        ": names that begin with `redlatch:` are kept for the library's own keys; choose another",
+    [Problem.NameTwice]: " was named before; name each one once",
+    [Problem.Slot]:
+        " is in another Redis Cluster slot than the first; resources that are locked together must share a slot: give " +
+        "their names one hash tag, as in {order:7}:stock and {order:7}:invoice",
+    [Problem.FenceSlot]:
+        " has a closing brace in its name but no hash tag, so no key for its fence can share its slot: give it a " +
+        "hash tag, as in {order:7}:stock, take the brace out, or lock it without a fence",
+};
+
+/** Throws what the module says of a request, unless it is nothing. @internal */
+export function check(told: number): void {
+    if (told === Problem.None) return;
+    const place = Math.floor(told / Problem.Count);
+    const text = problems[told % Problem.Count] ?? "no lock could be granted";
+    throw new InvalidRequestError(place > 0 ? `resource ${place}${text}` : text);
 }
 
 /** The lock was not got. Nothing is held, and what was left on nodes is being released. */

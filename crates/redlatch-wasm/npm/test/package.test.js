@@ -66,12 +66,12 @@ test("the module imports nothing but its glue", () => {
     }
 });
 
-/** What there is, with some room, in bytes with gzip. The aim for the first, which is what a program has in it, is 24 KB. */
+/** In bytes with gzip. The first, which is what a program has in it, is the aim; the others are what there is, with some room. */
 const bundles = [
-    ["a client of Upstash", 'export { Redlatch, upstash } from "redlatch"', {}, 29_000],
-    ["its JavaScript, without the module", 'export { Redlatch, upstash } from "redlatch"', { conditions: ["workerd"], external: ["*.wasm"] }, 7_800],
-    ["all that there is", 'export * from "redlatch"', {}, 30_700],
-    ["the drop-in face", 'export { default } from "redlatch/redlock"', {}, 30_500],
+    ["a client of Upstash", 'export { Redlatch, upstash } from "redlatch"', {}, 24_576],
+    ["its JavaScript, without the module", 'export { Redlatch, upstash } from "redlatch"', { conditions: ["workerd"], external: ["*.wasm"] }, 8_400],
+    ["all that there is", 'export * from "redlatch"', {}, 26_200],
+    ["the drop-in face", 'export { default } from "redlatch/redlock"', {}, 26_100],
 ];
 
 for (const [what, code, options, max] of bundles) {

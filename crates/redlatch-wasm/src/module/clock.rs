@@ -23,9 +23,6 @@ pub(crate) fn millis(at: Instant) -> f64 {
     at.as_nanos() as f64 / NANOS_PER_MILLI
 }
 
-pub(crate) fn millis_of(duration: Option<Duration>) -> f64 {
-    match duration {
-        Some(duration) => millis(Instant::ZERO.saturating_add(duration)),
-        None => -1.0,
-    }
+pub(crate) fn millis_of(duration: Duration) -> f64 {
+    millis(Instant::ZERO.saturating_add(duration))
 }

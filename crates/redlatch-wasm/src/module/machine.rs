@@ -1,22 +1,22 @@
 //! One lock.
 
 use alloc::string::String;
-use alloc::vec::Vec;
 
 use redlatch_core::wire::{self, Answer, Form, Sighting};
 use redlatch_core::{
-    Command, Event, Fence, Instant, Lease, Lock, NodeId, NodeSet, Proposal, Released, Reply, Token,
+    Command, Event, Fence, Instant, Lease, Lock, NODES_MAX, NodeId, NodeSet, Proposal, Released,
+    Reply, Token,
 };
-use wasm_bindgen::JsError;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use super::clock;
-use super::error::Invalid;
+use super::in_flight::InFlight;
 use super::names::Names;
+use super::problem::{Invalid, Problem};
 use super::settings::Settings;
+use super::sightings::{self, Seen, State};
 use super::value::{Item, Value};
 use crate::poll::Poll;
-use crate::sightings::{self, State};
 
 /// What a node is asked to do.
 #[wasm_bindgen]
@@ -161,7 +161,7 @@ pub struct Machine {
     dialect: wire::Dialect,
     names: Names,
     /// The commands that may still be answered, the latest last.
-    in_flight: Vec<InFlight>,
+    in_flight: InFlight,
     /// The id of the latest command.
     last_id: u32,
     /// The command whose arguments were given last.
@@ -172,20 +172,8 @@ pub struct Machine {
     released: Poll<Said>,
     /// The pieces of an answer.
     value: Value,
-    sightings: Vec<Option<Sighting>>,
+    sightings: [Option<Seen>; NODES_MAX],
 }
-
-/// One command that was handed out.
-#[derive(Debug)]
-struct InFlight {
-    id: u32,
-    command: Command,
-    given_up: bool,
-}
-
-/// How many commands that were given up are remembered for the sake of a late answer: twice as many as one
-/// fan-out can have.
-const GIVEN_UP_MAX: usize = 32;
 
 /// One node's answer.
 #[derive(Clone, Copy, Debug)]
@@ -197,56 +185,23 @@ struct Said {
 
 #[wasm_bindgen(js_class = Machine)]
 impl Machine {
-    /// Adds a resource that is to be locked together with the others. To be called before the lock is
-    /// acquired or adopted.
-    ///
-    /// # Errors
-    /// If they cannot be locked together.
-    pub fn also(&mut self, name: String) -> Result<(), JsError> {
-        self.names.push(name);
-        Ok(self.check_names()?)
-    }
-
     /// Holds a lease which was handed over, instead of acquiring one; see [`Lock::adopt`]. A `fence` of 0
-    /// is none.
-    ///
-    /// # Errors
-    /// If `token` is none.
-    pub fn adopt(
-        &mut self,
-        now: f64,
-        token: &str,
-        fence: f64,
-        valid_until: f64,
-    ) -> Result<(), JsError> {
-        let lease = Lease {
-            token: Token::from_hex(token.as_bytes()).map_err(Invalid::from)?,
-            fence: Fence::new(fence as u64),
-            valid_until: clock::instant(valid_until),
-        };
+    /// is none. Returns a [`Problem`].
+    pub fn adopt(&mut self, now: f64, token: &str, fence: f64, valid_until: f64) -> u32 {
+        let Ok(token) = Token::from_hex(token.as_bytes()) else { return Problem::Token as u32 };
+        let fence = Fence::new(fence as u64);
+        let lease = Lease { token, fence, valid_until: clock::instant(valid_until) };
         self.lock = Lock::adopt(*self.lock.config(), clock::instant(now), &lease);
         self.lease = Some(lease);
-        Ok(())
+        Problem::None as u32
     }
 
     // Inputs.
 
     /// Starts to acquire the lock, with a `nonce` of 16 random bytes that are never used again, and a
-    /// `proposal` for the fence: the wall clock in whole microseconds since 1970, or 0 for no fence.
-    ///
-    /// # Errors
-    /// If the lock is not idle, the nonce has another length, the wall clock cannot be proposed, or the
-    /// names can have no fence.
-    pub fn acquire(&mut self, now: f64, nonce: &[u8], proposal: f64) -> Result<(), JsError> {
-        let nonce = nonce.try_into().map_err(|_| Invalid::new("a nonce has 16 bytes"))?;
-        let proposal = match proposal {
-            0.0 => None,
-            micros => {
-                self.check_fence().map_err(Invalid::from)?;
-                Some(Proposal::from_unix_micros(micros as u64).map_err(Invalid::from)?)
-            }
-        };
-        Ok(self.lock.acquire(clock::instant(now), nonce, proposal).map_err(Invalid::from)?)
+    /// `proposal` for the fence: the wall clock in whole microseconds since 1970, or 0 for no fence. Returns a [`Problem`].
+    pub fn acquire(&mut self, now: f64, nonce: &[u8], proposal: f64) -> u32 {
+        Invalid::told(self.try_acquire(now, nonce, proposal))
     }
 
     /// Starts to extend the lease by the ttl, or joins the extension that is under way; `false` if the
@@ -298,15 +253,12 @@ impl Machine {
     /// answered before changes nothing.
     #[wasm_bindgen(js_name = handleValue)]
     pub fn handle_value(&mut self, now: f64, id: u32) -> Vote {
-        let Some(command) = self.take(id) else {
+        let Some(command) = self.in_flight.take(id) else {
             self.value.clear();
             return Vote::Silent;
         };
-        let answer = match self.names.wire(self.dialect) {
-            Ok(wire) => self.value.take(|value| wire.decode(&command.op, value)),
-            Err(_) => Answer::ScriptMissing,
-        };
-        let reply = match answer {
+        let dialect = self.dialect;
+        let reply = match self.value.take(|value| dialect.decode(&command.op, value)) {
             Answer::Reply(reply) => reply,
             Answer::ScriptMissing => Reply::Unknown,
         };
@@ -318,10 +270,7 @@ impl Machine {
     #[wasm_bindgen(js_name = handleFailure)]
     pub fn handle_failure(&mut self, now: f64, id: u32) {
         self.value.clear();
-        let known = self.in_flight.iter_mut().find(|known| known.id == id && !known.given_up);
-        if let Some(known) = known {
-            known.given_up = true;
-            let command = known.command;
+        if let Some(command) = self.in_flight.give_up(id) {
             self.handle_reply(now, id, &command, Reply::Unknown);
         }
     }
@@ -341,8 +290,7 @@ impl Machine {
         let Some(command) = self.lock.poll_command() else { return 0 };
         self.poll_for(&command).ask(&command);
         self.last_id = self.last_id.wrapping_add(1).max(1);
-        self.forget_oldest();
-        self.in_flight.push(InFlight { id: self.last_id, command, given_up: false });
+        self.in_flight.push(self.last_id, command);
         self.last_id
     }
 
@@ -350,14 +298,14 @@ impl Machine {
     #[wasm_bindgen(js_name = commandNode)]
     #[must_use]
     pub fn command_node(&self) -> u32 {
-        self.command().map_or(0, |command| command.id.node().index() as u32)
+        self.in_flight.latest().map_or(0, |command| command.id.node().index() as u32)
     }
 
     /// What the latest command asks for.
     #[wasm_bindgen(js_name = commandOp)]
     #[must_use]
     pub fn command_op(&self) -> Op {
-        match self.command().map(|command| command.op) {
+        match self.in_flight.latest().map(|command| command.op) {
             Some(redlatch_core::Op::Acquire { .. }) => Op::Acquire,
             Some(redlatch_core::Op::Seal { .. }) => Op::Seal,
             Some(redlatch_core::Op::Extend { .. }) => Op::Extend,
@@ -370,22 +318,19 @@ impl Machine {
     #[wasm_bindgen(js_name = commandDeadline)]
     #[must_use]
     pub fn command_deadline(&self) -> f64 {
-        self.command().map_or(0.0, |command| clock::millis(command.deadline))
+        self.in_flight.latest().map_or(0.0, |command| clock::millis(command.deadline))
     }
 
     /// The arguments of the latest command, behind a separator and divided by it; `undefined` if they are
     /// those that were given last, as they are for every node of one fan-out but the first.
     #[wasm_bindgen(js_name = commandArgs)]
     pub fn command_args(&mut self) -> Option<String> {
-        let op = self.command()?.op;
+        let op = self.in_flight.latest()?.op;
         if self.told == Some(op) {
             return None;
         }
         self.told = Some(op);
-        let wire = self.names.wire(self.dialect).ok()?;
-        let mut buffer = alloc::vec![0; wire.buffer_len()];
-        let args = wire.encode(&op, Form::Text, &mut buffer).ok()?;
-        Some(self.names.join(&args))
+        self.args(Some(&op))
     }
 
     /// The next event, of which the methods that follow tell more. To be drained after the commands.
@@ -450,7 +395,7 @@ impl Machine {
     #[wasm_bindgen(js_name = eventAfter)]
     #[must_use]
     pub fn event_after(&self) -> f64 {
-        clock::millis_of(match self.cause() {
+        let after = match self.cause() {
             Some(redlatch_core::Cause::Contended { retry_after }) => retry_after,
             Some(redlatch_core::Cause::Quarantined { remaining }) => Some(remaining),
             Some(
@@ -460,7 +405,8 @@ impl Machine {
                 | redlatch_core::Cause::Cancelled,
             )
             | None => None,
-        })
+        };
+        after.map_or(-1.0, clock::millis_of)
     }
 
     /// Why the lease was lost that the latest event is about.
@@ -531,7 +477,7 @@ impl Machine {
     #[wasm_bindgen(js_name = inFlight)]
     #[must_use]
     pub fn in_flight(&self) -> u32 {
-        self.in_flight.iter().filter(|known| !known.given_up).count() as u32
+        self.in_flight.open() as u32
     }
 
     /// What nodes store for the latest lease, 40 hexadecimal digits; empty if there was none. Whoever has
@@ -575,23 +521,15 @@ impl Machine {
     #[wasm_bindgen(js_name = inspectArgs)]
     #[must_use]
     pub fn inspect_args(&self) -> String {
-        let Ok(wire) = self.names.wire(self.dialect) else { return String::new() };
-        // It needs room for fence keys and a number, which a command of the lock needs as well.
-        let mut buffer = alloc::vec![0; wire.buffer_len()];
-        let args = wire.encode_inspect(Form::Text, &mut buffer);
-        args.map_or_else(|_| String::new(), |args| self.names.join(&args))
+        self.args(None).unwrap_or_default()
     }
 
     /// Takes the answer of `node` to `inspectArgs`. `Unknown` if it is none.
     pub fn sight(&mut self, node: u32) -> NodeState {
-        let sighting = match self.names.wire(self.dialect) {
-            Ok(wire) => self.value.take(|value| wire.decode_inspect(value)),
-            Err(_) => None,
-        };
+        let sighting = self.value.take(Sighting::of);
         let nodes = self.lock.config().quorum().nodes().len();
-        self.sightings.resize(nodes, None);
-        if let Some(place) = self.sightings.get_mut(node as usize) {
-            *place = sighting;
+        if let Some(place) = self.sightings.iter_mut().take(nodes).nth(node as usize) {
+            *place = sighting.as_ref().map(Seen::new);
         }
         match sighting {
             None => NodeState::Unknown,
@@ -600,19 +538,18 @@ impl Machine {
         }
     }
 
-    /// How long the key of `node` still lives, in ms; negative if it never expires or is not there.
+    /// How long the key of `node` still lives, in ms; `Infinity` if it never expires or is not there.
     #[wasm_bindgen(js_name = sightRemaining)]
     #[must_use]
     pub fn sight_remaining(&self, node: u32) -> f64 {
-        clock::millis_of(self.sighting(node).and_then(|sighting| sighting.remaining))
+        self.seen(node).map_or(f64::INFINITY, |seen| seen.left)
     }
 
     /// The last fence that `node` gave out; 0 if it has none on record.
     #[wasm_bindgen(js_name = sightFence)]
     #[must_use]
     pub fn sight_fence(&self, node: u32) -> f64 {
-        let fence = self.sighting(node).and_then(|sighting| sighting.fence);
-        fence.map_or(0, Fence::get) as f64
+        self.seen(node).map_or(0.0, |seen| seen.fence)
     }
 
     /// What the answers amount to.
@@ -626,48 +563,67 @@ impl Machine {
         }
     }
 
-    /// How long a majority still has a lock that is held, in ms, if it is not extended; negative if it
+    /// How long a majority still has a lock that is held, in ms, if it is not extended; `Infinity` if it
     /// never expires or is not held.
     #[wasm_bindgen(js_name = sightStateRemaining)]
     #[must_use]
     pub fn sight_state_remaining(&self) -> f64 {
-        clock::millis_of(match self.sighted() {
-            State::Held { remaining } => remaining,
-            State::Free | State::Undecided => None,
-        })
+        match self.sighted() {
+            State::Held { left } => left,
+            State::Free | State::Undecided => f64::INFINITY,
+        }
     }
 }
 
 impl Machine {
-    /// An idle lock on the resource `name`.
-    pub(crate) fn new(settings: &[f64], name: String) -> Result<Self, Invalid> {
+    /// An idle lock on the resources `names`.
+    pub(crate) fn new(settings: &[f64], names: String) -> Result<Self, Invalid> {
         let settings = Settings(settings);
         let config = settings.config()?;
-        let nodes = config.quorum().nodes().len();
-        let this = Self {
+        let dialect = settings.dialect()?;
+        let names = Names(names);
+        names.wire(dialect)?;
+        Ok(Self {
             lock: Lock::new(config),
-            dialect: settings.dialect()?,
-            names: Names::new(name),
-            in_flight: Vec::with_capacity(nodes),
+            dialect,
+            names,
+            in_flight: InFlight::default(),
             last_id: 0,
             told: None,
             event: None,
             lease: None,
-            asked: Poll::new(nodes),
-            released: Poll::new(nodes),
+            asked: Poll::new(),
+            released: Poll::new(),
             value: Value::default(),
-            sightings: Vec::new(),
+            sightings: [None; NODES_MAX],
+        })
+    }
+
+    fn try_acquire(&mut self, now: f64, nonce: &[u8], proposal: f64) -> Result<(), Invalid> {
+        let nonce = nonce.try_into().map_err(|_| Problem::Nonce)?;
+        let proposal = match proposal {
+            0.0 => None,
+            micros => {
+                self.check_fence()?;
+                Some(Proposal::from_unix_micros(micros as u64)?)
+            }
         };
-        this.check_names()?;
-        Ok(this)
+        Ok(self.lock.acquire(clock::instant(now), nonce, proposal)?)
     }
 
-    fn check_names(&self) -> Result<(), Invalid> {
-        self.names.wire(self.dialect)?;
-        Ok(())
+    /// The arguments of the command that does `op`, or looks who holds the lock.
+    fn args(&self, op: Option<&redlatch_core::Op>) -> Option<String> {
+        let wire = self.names.wire(self.dialect).ok()?;
+        // A look needs room for fence keys and a number, which a command of the lock needs as well.
+        let mut buffer = alloc::vec![0; wire.buffer_len()];
+        let args = match op {
+            Some(op) => wire.encode(op, Form::Text, &mut buffer),
+            None => wire.encode_inspect(Form::Text, &mut buffer),
+        };
+        Some(self.names.join(&args.ok()?))
     }
 
-    fn sighting(&self, node: u32) -> Option<&Sighting> {
+    fn seen(&self, node: u32) -> Option<&Seen> {
         self.sightings.get(node as usize)?.as_ref()
     }
 
@@ -680,26 +636,6 @@ impl Machine {
         match self.dialect {
             wire::Dialect::Plain { .. } => Err(wire::WireError::PlainFence),
             wire::Dialect::Scripts { .. } => Ok(self.names.keys()?.check_fence_keys()?),
-        }
-    }
-
-    fn command(&self) -> Option<&Command> {
-        self.in_flight.last().map(|known| &known.command)
-    }
-
-    fn take(&mut self, id: u32) -> Option<Command> {
-        let place = self.in_flight.iter().position(|known| known.id == id)?;
-        // In order, so that the latest command stays the last.
-        Some(self.in_flight.remove(place).command)
-    }
-
-    /// Bounds what is remembered of a node that never answers.
-    fn forget_oldest(&mut self) {
-        let given_up = self.in_flight.iter().filter(|known| known.given_up);
-        if given_up.count() >= GIVEN_UP_MAX
-            && let Some(oldest) = self.in_flight.iter().position(|known| known.given_up)
-        {
-            self.in_flight.remove(oldest);
         }
     }
 
@@ -754,7 +690,7 @@ impl Said {
             Reply::Quarantined { remaining } => (Vote::Quarantined, Some(remaining)),
             Reply::Unknown => (Vote::Failed, None),
         };
-        Self { id, vote, remaining: clock::millis_of(remaining) }
+        Self { id, vote, remaining: remaining.map_or(-1.0, clock::millis_of) }
     }
 }
 

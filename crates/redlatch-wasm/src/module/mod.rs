@@ -11,7 +11,7 @@
 //! initSync({ module });                              // core.js, made by wasm-bindgen --target web
 //! const list = settings(3, 30_000);                  // nodes, ttl in ms: a Float64Array, for any number of locks
 //! list[Setting.Wait] = 5_000;
-//! const machine = new Machine(list, "report");       // throws an Error whose message is for people
+//! const machine = Machine.of(list, "\0report");      // undefined: problem(list, "\0report") tells why
 //! machine.acquire(now(), crypto.getRandomValues(new Uint8Array(16)), Date.now() * 1000);
 //!
 //! function drain() {
@@ -45,7 +45,8 @@
 //! # Names, arguments, answers
 //!
 //! All text is strings. A list of strings comes as one string, of which the first character is the
-//! separator: it occurs in none of the strings. Commands are `EVAL` with the whole script, or in the plain
+//! separator: it occurs in none of the strings. JavaScript chooses it for the names of a machine, and gets
+//! arguments with the same, so it must be none that scripts have: not a line feed, and not printable ASCII. Commands are `EVAL` with the whole script, or in the plain
 //! dialect `SET key token NX PX ttl`; never `EVALSHA`.
 //!
 //! An answer is one value of RESP. It is pushed piece by piece, in the order in which RESP has them (a
@@ -59,17 +60,20 @@
 //! wasm-bindgen. Nothing may be called after it.
 
 mod clock;
-mod error;
+mod in_flight;
 mod machine;
 mod names;
 mod owned;
+mod problem;
 mod settings;
+mod sightings;
 mod value;
 
 pub use machine::{
     Cause, EventKind, LockState, Loss, Machine, NodeState, Op, Question, Tally, Vote,
 };
-pub use owned::Owned;
+pub use owned::{Owned, problem};
+pub use problem::Problem;
 pub use settings::{Setting, settings};
 
 #[cfg(target_arch = "wasm32")]

@@ -7,12 +7,12 @@
 use alloc::string::String;
 
 use wasm_bindgen::__rt::assert_not_null;
-use wasm_bindgen::JsError;
 use wasm_bindgen::convert::{RefFromWasmAbi, RefMutFromWasmAbi};
 use wasm_bindgen::describe::WasmDescribe;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use super::machine::Machine;
+use super::problem::Invalid;
 
 /// A [`Machine`] that JavaScript owns: the class `Machine`.
 #[wasm_bindgen(js_name = Machine)]
@@ -21,14 +21,19 @@ pub struct Owned(Machine);
 
 #[wasm_bindgen(js_class = Machine)]
 impl Owned {
-    /// An idle lock on the resource `name`, with a list of [`settings`](super::settings()).
-    ///
-    /// # Errors
-    /// If no lock could be granted with these settings, or the name cannot be locked.
-    #[wasm_bindgen(constructor)]
-    pub fn new(settings: &[f64], name: String) -> Result<Self, JsError> {
-        Ok(Self(Machine::new(settings, name)?))
+    /// An idle lock on the resources `names`, a list of strings, with a list of
+    /// [`settings`](super::settings()). None if there is a [`problem`].
+    #[must_use]
+    pub fn of(settings: &[f64], names: String) -> Option<Self> {
+        Machine::new(settings, names).ok().map(Self)
     }
+}
+
+/// Why there is no machine with these settings and names: a [`Problem`](super::Problem).
+#[wasm_bindgen]
+#[must_use]
+pub fn problem(settings: &[f64], names: String) -> u32 {
+    Invalid::told(Machine::new(settings, names))
 }
 
 type Abi = <Owned as RefFromWasmAbi>::Abi;

@@ -9,7 +9,7 @@ use redlatch_core::{Config, Drift, Quorum, Renewal, Retry, Ttl};
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use super::clock;
-use super::error::Invalid;
+use super::problem::{Invalid, Problem};
 
 /// The place of each parameter in the list that [`settings`] begins. All times are in ms.
 #[wasm_bindgen]
@@ -79,8 +79,7 @@ impl Settings<'_> {
     pub(crate) fn config(&self) -> Result<Config, Invalid> {
         let ttl = Ttl::new(self.duration(Setting::Ttl))?;
         let quorum = Quorum::of(self.value(Setting::Nodes) as usize)?;
-        let drift = Drift::from_ppm(self.value(Setting::DriftPpm) as u32)
-            .ok_or(Invalid::new("a drift of more than half of the ttl leaves no lock"))?;
+        let drift = Drift::from_ppm(self.value(Setting::DriftPpm) as u32).ok_or(Problem::Drift)?;
         let mut config = Config::new(quorum, ttl)?
             .with_drift(drift)?
             .with_validity_min(self.duration(Setting::ValidityMin))?
