@@ -12,7 +12,7 @@
 //! const list = settings(3, 30_000);                  // nodes, ttl in ms: a Float64Array, for any number of locks
 //! list[Setting.Wait] = 5_000;
 //! const machine = Machine.of(list, "\0report");      // undefined: problem(list, "\0report") tells why
-//! machine.acquire(now(), crypto.getRandomValues(new Uint8Array(16)), Date.now() * 1000);
+//! machine.acquire(now(), crypto.getRandomValues(new Uint8Array(16)), Date.now() * 1000); // Problem.None, or which
 //!
 //! function drain() {
 //!   for (let id; (id = machine.pollCommand()) !== 0; ) {
@@ -45,9 +45,10 @@
 //! # Names, arguments, answers
 //!
 //! All text is strings. A list of strings comes as one string, of which the first character is the
-//! separator: it occurs in none of the strings. JavaScript chooses it for the names of a machine, and gets
-//! arguments with the same, so it must be none that scripts have: not a line feed, and not printable ASCII. Commands are `EVAL` with the whole script, or in the plain
-//! dialect `SET key token NX PX ttl`; never `EVALSHA`.
+//! separator: it occurs in none of the strings. JavaScript chooses one for the names of the resources, and
+//! gets arguments with the same, so it must not be in a script either: no line feed, no printable ASCII.
+//! Commands are `EVAL` with the whole script, or in the plain dialect `SET key token NX PX ttl`; never
+//! `EVALSHA`. What cannot be asked for is told as a [`Problem`].
 //!
 //! An answer is one value of RESP. It is pushed piece by piece, in the order in which RESP has them (a
 //! `pushArray(n)` stands before its n items), and then handed in as a whole. `pushText` is for simple and
