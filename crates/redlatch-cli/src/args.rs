@@ -53,6 +53,7 @@ pub(crate) enum Command {
     Extend(ExtendArgs),
     Release(ReleaseArgs),
     Status(StatusArgs),
+    Doctor(DoctorArgs),
     DeclareFresh(DeclareFreshArgs),
     /// Print a completion script for a shell
     Completions {
@@ -200,6 +201,30 @@ pub(crate) struct StatusArgs {
     #[arg(required = true, value_name = "RESOURCE")]
     pub(crate) resources: Vec<String>,
     /// Print JSON: version, resources, state, remaining_ms, nodes
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) nodes: NodeFlags,
+    #[command(flatten)]
+    pub(crate) verbosity: Verbosity,
+}
+
+/// Tell what is wrong with the nodes, and what to do about it
+///
+/// Looks whether each node can be reached, lets redlatch in, runs scripts, is a server of its own
+/// without replicas, keeps what it stores (persistence or the restart guard; no eviction), is new
+/// enough, agrees with the others on the time, and answers well within the node timeout. Changes
+/// nothing. Prints one row for each node and finding: `mend` and what to do, `unknown` where a node
+/// does not tell, `advice` where locks are as safe without. Ends with 0 if all is well, advice aside,
+/// 1 if there is something to mend or to find out.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: redlatch doctor -n redis://a -n redis://b -n redis://c")]
+pub(crate) struct DoctorArgs {
+    /// The time to live that locks have: the allowance for clocks and the time to answer follow it
+    /// [default: 30s]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) ttl: Option<Duration>,
+    /// Print JSON: version, nodes, findings
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]

@@ -73,6 +73,11 @@ impl Settings {
         }
     }
 
+    /// The same, with this ttl if there is one.
+    pub(crate) fn with_ttl(self, ttl: Option<Duration>) -> Self {
+        Self { ttl: ttl.or(self.ttl), ..self }
+    }
+
     pub(crate) fn ttl(&self) -> Duration {
         self.ttl.unwrap_or(TTL)
     }

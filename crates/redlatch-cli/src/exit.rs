@@ -11,10 +11,12 @@ use redlatch::{
 /// that, because few commands that are run use those themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// All was done; for `status`, the lock is held.
+    /// All was done; for `status`, the lock is held; for `doctor`, all is well.
     Done,
     /// `status`: the lock is free.
     Free,
+    /// `doctor`: there is something to mend, or to find out.
+    Found,
     /// The arguments or settings are wrong; no node was asked.
     Usage,
     /// What was read is no lease.
@@ -38,8 +40,8 @@ pub(crate) enum Exit {
 /// The table in the help: what ends with which code.
 pub(crate) const TABLE: &str = "\
 Exit codes:
-      0  done; `run`: the command ended with 0; `status`: the lock is held
-      1  `status`: the lock is free
+      0  done; `run`: the command ended with 0; `status`: the lock is held; `doctor`: all is well
+      1  `status`: the lock is free; `doctor`: there is something to mend, or to find out
      64  bad usage: an argument, a setting, or the configuration file
      65  what was read is no lease
      69  too few nodes answered, or vote, in time
@@ -60,7 +62,7 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {
             Exit::Done => 0,
-            Exit::Free => 1,
+            Exit::Free | Exit::Found => 1,
             Exit::Usage => 64,
             Exit::Data => 65,
             Exit::NoQuorum => 69,

@@ -8,6 +8,7 @@
 //! | `acquire` | taking a lock |
 //! | `run`, `child`, `signals` | a command under a lock |
 //! | `lease`, `document` | a lease in the hands of a script, and as text |
+//! | `doctor` | what is wrong with the nodes |
 //! | `status` | looks that need no lease |
 //! | `generate` | completion scripts and manual pages |
 //! | `exit`, `output` | codes, errors, messages |
@@ -19,6 +20,7 @@ mod acquire;
 mod args;
 mod child;
 mod config;
+mod doctor;
 mod document;
 mod exit;
 mod generate;
@@ -67,6 +69,7 @@ fn execute(command: Command) -> Result<Exit, Failure> {
         Command::Extend(args) => block_on(lease::extend(args)),
         Command::Release(args) => block_on(lease::release(args)),
         Command::Status(args) => block_on(status::status(args)),
+        Command::Doctor(args) => block_on(doctor::doctor(args)),
         Command::DeclareFresh(args) => block_on(status::declare_fresh(args)),
         Command::Completions { shell } => generate::completions(shell),
         Command::Man { command } => generate::man(command.as_deref()),
@@ -92,6 +95,7 @@ impl Command {
             Self::Extend(args) => args.verbosity.quiet,
             Self::Release(args) => args.verbosity.quiet,
             Self::Status(args) => args.verbosity.quiet,
+            Self::Doctor(args) => args.verbosity.quiet,
             Self::DeclareFresh(args) => args.verbosity.quiet,
             Self::Completions { .. } | Self::Man { .. } => false,
         }

@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::{
-    AcquireError, AdoptError, BuildError, ExtendError, Inspection, InvalidRequest, LeaseParts,
-    LeaseView, Loss, Options, ReleaseError, Resources, UsingError,
+    AcquireError, AdoptError, BuildError, Examination, ExtendError, Inspection, InvalidRequest,
+    LeaseParts, LeaseView, Loss, Options, ReleaseError, Resources, UsingError,
 };
 
 /// A client of a set of independent Redis nodes, as [`crate::Redlatch`].
@@ -112,6 +112,14 @@ impl Redlatch {
     /// [`InvalidRequest`] if the names cannot be locked.
     pub fn inspect(&self, resources: impl Into<Resources>) -> Result<Inspection, InvalidRequest> {
         pollster::block_on(self.0.inspect(resources))
+    }
+
+    /// Examines the nodes, as [`crate::Redlatch::examine`].
+    ///
+    /// # Errors
+    /// [`InvalidRequest`] if the options contradict each other.
+    pub fn examine(&self, options: impl Into<Options>) -> Result<Examination, InvalidRequest> {
+        pollster::block_on(self.0.examine(options))
     }
 
     /// Tells new nodes that they are new, as [`crate::Redlatch::declare_fresh`].

@@ -11,6 +11,7 @@ use redlatch_core::{Quorum, Ttl};
 use crate::client::{Inner, Redlatch};
 use crate::drive::NodeDialect;
 use crate::error::BuildError;
+use crate::finding::{Finding, Guarded, Listener, Warnings};
 use crate::node::{Endpoint, Node, Servers};
 use crate::reaper::Engine;
 
@@ -36,6 +37,7 @@ pub struct Builder {
     restart_guard: Option<Duration>,
     fence_retention: Option<Duration>,
     key_prefix: Vec<u8>,
+    listener: Option<Listener>,
 }
 
 /// The plain dialect was asked for.
@@ -53,6 +55,7 @@ impl Builder {
             restart_guard: None,
             fence_retention: None,
             key_prefix: Vec::new(),
+            listener: None,
         }
     }
 
@@ -119,6 +122,23 @@ impl Builder {
         Self { key_prefix: prefix.into(), ..self }
     }
 
+    /// Hands what is found of nodes while they are used to `listener`, once of each: that a node has
+    /// replicas, may evict keys, forgets them when it is restarted, or is the same server as another.
+    /// It is called on a thread of its own. The feature `tracing` tells the same to subscribers, and
+    /// [`Redlatch::examine`] looks when it is asked, and for more.
+    ///
+    /// ```
+    /// # fn page_somebody(_: &str) {}
+    /// let redlatch = redlatch::Redlatch::builder()
+    ///     .node("redis://10.0.0.1")
+    ///     .on_finding(|finding| page_somebody(&format!("{finding}; {}", finding.problem.remedy())))
+    ///     .build()?;
+    /// # Ok::<(), redlatch::BuildError>(())
+    /// ```
+    pub fn on_finding(self, listener: impl Fn(&Finding) + Send + Sync + 'static) -> Self {
+        Self { listener: Some(Arc::new(listener)), ..self }
+    }
+
     /// The client. No connection is made before it is needed.
     ///
     /// # Errors
@@ -128,14 +148,16 @@ impl Builder {
         let quorum = Quorum::of(self.nodes.len()).map_err(BuildError::Nodes)?;
         let dialect = self.dialect()?;
         let servers = Arc::new(Servers::default());
+        let warnings = Arc::new(Warnings::new(guarded(dialect), self.listener));
         let mut nodes: Vec<Arc<Node>> = Vec::with_capacity(self.nodes.len());
         for (index, node) in self.nodes.into_iter().enumerate() {
             let (name, endpoint) = node.map_err(|reason| BuildError::Address { index, reason })?;
             if nodes.iter().any(|node| *node.name() == name) {
                 return Err(BuildError::Duplicate { name });
             }
-            let servers = servers.clone();
-            nodes.push(Arc::new(Node::new(name, endpoint, self.connect_timeout, servers)));
+            let (servers, warnings) = (servers.clone(), warnings.clone());
+            let node = Node::new(name, endpoint, self.connect_timeout, servers, warnings);
+            nodes.push(Arc::new(node));
         }
         Ok(Redlatch::from_inner(Inner {
             engine: Engine::start()?,
@@ -179,6 +201,13 @@ impl Builder {
     fn add(mut self, node: Result<(Arc<str>, Endpoint), String>) -> Self {
         self.nodes.push(node);
         self
+    }
+}
+
+pub(crate) const fn guarded(dialect: NodeDialect) -> Guarded {
+    match dialect {
+        NodeDialect::Scripts(Dialect::Scripts { restart_guard: Some(_), .. }) => Guarded::Yes,
+        NodeDialect::Scripts(_) | NodeDialect::Plain => Guarded::No,
     }
 }
 

@@ -15,6 +15,7 @@ use crate::drive::{self, Driver, NodeDialect, Risk, Status, Subject};
 use crate::error::{
     AcquireError, AdoptError, BuildError, InvalidRequest, ReleaseError, UsingError,
 };
+use crate::examine::{self, Examination};
 use crate::guard::{Guard, LeaseParts, LeaseView};
 use crate::inspect::{self, Inspection};
 use crate::node::Node;
@@ -188,6 +189,23 @@ impl Redlatch {
         let quorum = self.inner.quorum;
         let inspection = self.inner.engine.run(inspect::inspect(subject.clone(), quorum)).await;
         Ok(inspection.unwrap_or_else(|| Inspection::unknown(&subject.nodes)))
+    }
+
+    /// Examines the nodes: whether they can be reached and run scripts, are separate servers without
+    /// replicas, keep what they store, agree on the time, and answer well within the time that locks by
+    /// these options give them. It changes nothing, and ends within 10 s.
+    ///
+    /// # Errors
+    /// [`InvalidRequest`] if the options contradict each other.
+    pub async fn examine(
+        &self,
+        options: impl Into<Options>,
+    ) -> Result<Examination, InvalidRequest> {
+        let config = options.into().config(self.inner.quorum)?;
+        let (nodes, dialect) = (self.inner.nodes.clone(), self.inner.dialect);
+        let examination = examine::examine(nodes, dialect, config);
+        let ended = || Examination { nodes: Vec::new(), findings: Vec::new() };
+        Ok(self.inner.engine.run(examination).await.unwrap_or_else(ended))
     }
 
     /// Tells every node that was never seen before that it is new, so that the restart guard does not

@@ -35,8 +35,12 @@ fn since_origin(time: rustix::time::Timespec) -> Instant {
 
 /// The fence that this client proposes: its wall clock.
 pub(crate) fn proposal() -> Result<Proposal, ProposalError> {
-    let elapsed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Proposal::from_unix_micros(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
+    Proposal::from_unix_micros(u64::try_from(wall().as_micros()).unwrap_or(u64::MAX))
+}
+
+/// The wall clock, since 1970.
+pub(crate) fn wall() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 /// How long it is until `at`.

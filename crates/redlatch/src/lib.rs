@@ -64,6 +64,8 @@ mod client;
 mod clock;
 mod drive;
 mod error;
+mod examine;
+mod finding;
 mod guard;
 mod inspect;
 mod node;
@@ -78,6 +80,8 @@ pub use error::{
     AcquireError, AdoptError, BuildError, ExtendError, InvalidRequest, ReleaseError, UsingError,
     Vote, Votes,
 };
+pub use examine::{Examination, NodeExamination};
+pub use finding::{Aspect, ClockReading, Finding, Problem, Weight};
 pub use guard::{Guard, LeaseParts, LeaseView};
 pub use inspect::{Inspection, LockState, NodeSighting, NodeState};
 pub use options::{Options, Resources};

@@ -8,12 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::{Shared, join};
+use futures_util::future::{Shared, join4};
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redlatch_core::Instant;
 use redlatch_core::wire::Compare;
 
 use crate::clock;
+use crate::finding::{Problem, Told, Warnings};
 
 /// The most commands that may wait for one node; more would only pile up in memory.
 const IN_FLIGHT_MAX: usize = 16_384;
@@ -59,6 +60,7 @@ pub(crate) struct Node {
     in_flight: AtomicUsize,
     /// The `run_id` of every node's server, to find the server that was listed twice.
     servers: Arc<Servers>,
+    warnings: Arc<Warnings>,
 }
 
 enum State {
@@ -88,19 +90,41 @@ pub(crate) struct Link {
     pub(crate) compare: Compare,
 }
 
+impl Link {
+    /// What the server tells of itself at this moment.
+    pub(crate) async fn ask_told(&self) -> Result<Told, Failure> {
+        ask_told(&*self.channel).await
+    }
+}
+
 /// Why a node could not be asked: for people, without credentials or tokens.
 #[derive(Clone, Debug)]
-pub(crate) struct Failure(Arc<str>);
+pub(crate) struct Failure {
+    text: Arc<str>,
+    pub(crate) nature: Nature,
+}
+
+/// What a failure is due to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Nature {
+    /// The node does not let this user in.
+    Denied,
+    /// This user may not do that, or nobody may.
+    Forbidden,
+    /// The node is the same server as this other one.
+    Twin(Arc<str>),
+    Other,
+}
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 impl From<&str> for Failure {
     fn from(text: &str) -> Self {
-        Self(text.into())
+        Self { text: text.into(), nature: Nature::Other }
     }
 }
 
@@ -115,7 +139,15 @@ impl From<&redis::RedisError> for Failure {
         // What the library calls the error, and where in our script the server met it.
         let text = text.replacen(&format!(" - {:?}", error.kind()), "", 1);
         let text = text.split(" script: ").next().unwrap_or_default();
-        Self(text.trim().into())
+        let nature = match (error.kind(), error.code()) {
+            (redis::ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS")) => {
+                Nature::Denied
+            }
+            (_, Some("NOPERM")) => Nature::Forbidden,
+            (_, _) if text.contains("unknown command") => Nature::Forbidden,
+            (_, _) => Nature::Other,
+        };
+        Self { text: text.trim().into(), nature }
     }
 }
 
@@ -175,6 +207,7 @@ impl Node {
         endpoint: Endpoint,
         connect_timeout: Duration,
         servers: Arc<Servers>,
+        warnings: Arc<Warnings>,
     ) -> Self {
         let state = State::Down { retry_at: Instant::ZERO, failures: 0, error: None };
         Self {
@@ -185,6 +218,7 @@ impl Node {
             heard: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
             servers,
+            warnings,
         }
     }
 
@@ -339,7 +373,7 @@ impl Node {
         });
         link.await.unwrap_or_else(|_| {
             let millis = self.connect_timeout.as_millis();
-            Err(Failure(format!("not connected within {millis} ms").into()))
+            Err(Failure::from(format!("not connected within {millis} ms").as_str()))
         })
     }
 
@@ -357,19 +391,18 @@ impl Node {
     async fn identify(&self, channel: Arc<dyn Channel>) -> Result<Link, Failure> {
         static GENERATIONS: AtomicU64 = AtomicU64::new(0);
         let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
-        let sections = join(ask_info(&*channel, "server"), ask_info(&*channel, "replication"));
-        let (info, replication) = sections.await;
-        let (info, replication) = (info?, replication?);
-        if field(&replication, "connected_slaves:").is_some_and(|count| count != "0") {
-            crate::trace::has_replicas(&self.name);
-        }
-        if let Some(run_id) = field(&info, "run_id:")
-            && let Some(twin) = self.servers.note(&self.name, run_id)
-        {
+        let told = ask_told(&*channel).await?;
+        let twin = told.run_id().and_then(|run_id| self.servers.note(&self.name, run_id));
+        if let Some(twin) = twin {
+            self.warnings.warn(&self.name, Problem::SameServer { other: twin.clone() });
             let text = format!("is the same server as {twin}; nodes must be independent servers");
-            return Err(Failure(text.into()));
+            return Err(Failure { text: text.into(), nature: Nature::Twin(twin) });
         }
-        Ok(Link { channel, generation, compare: Compare::of_server(&info) })
+        for problem in told.problems(self.warnings.guarded) {
+            self.warnings.warn(&self.name, problem);
+        }
+        let compare = Compare::of_server(told.server.as_bytes());
+        Ok(Link { channel, generation, compare })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -377,23 +410,52 @@ impl Node {
     }
 }
 
-/// One section of what a server tells of itself; nothing if the user may not ask.
-async fn ask_info(channel: &dyn Channel, section: &str) -> Result<Vec<u8>, Failure> {
+/// What a server tells of itself. It tells nothing if the user may not ask.
+async fn ask_told(channel: &dyn Channel) -> Result<Told, Failure> {
+    let sections = join4(
+        ask_section(channel, "server"),
+        ask_section(channel, "replication"),
+        ask_section(channel, "memory"),
+        ask_section(channel, "persistence"),
+    );
+    let (server, replication, memory, persistence) = sections.await;
+    let mut told = Told::default();
+    let places = [
+        (&mut told.server, server?),
+        (&mut told.replication, replication?),
+        (&mut told.memory, memory?),
+        (&mut told.persistence, persistence?),
+    ];
+    for (place, section) in places {
+        match section {
+            Section::Told(text) => *place = text,
+            Section::Untold(error) => told.error = error,
+        }
+    }
+    Ok(told)
+}
+
+/// A section of `INFO`, or why there is none, if the server said that.
+enum Section {
+    Told(String),
+    Untold(Option<String>),
+}
+
+async fn ask_section(channel: &dyn Channel, name: &str) -> Result<Section, Failure> {
     let mut command = redis::cmd("INFO");
-    command.arg(section);
+    command.arg(name);
     match channel.send(command).await.and_then(redis::Value::extract_error) {
-        Ok(redis::Value::BulkString(info)) => Ok(info),
-        Ok(redis::Value::VerbatimString { text, .. }) => Ok(text.into_bytes()),
+        Ok(redis::Value::BulkString(info)) => {
+            Ok(Section::Told(String::from_utf8_lossy(&info).into()))
+        }
+        Ok(redis::Value::VerbatimString { text, .. }) => Ok(Section::Told(text)),
         Err(error) if error.is_unrecoverable_error() || error.code() == Some("NOAUTH") => {
             Err(Failure::from(&error))
         }
-        Ok(_) | Err(_) => Ok(Vec::new()),
+        Err(error) => Ok(Section::Untold(Some(Failure::from(&error).to_string()))),
+        // A client of a cluster asks all of its servers.
+        Ok(_) => Ok(Section::Untold(None)),
     }
-}
-
-fn field<'a>(info: &'a [u8], name: &str) -> Option<&'a str> {
-    let info = std::str::from_utf8(info).ok()?;
-    info.lines().find_map(|line| line.strip_prefix(name))
 }
 
 /// One of the places for commands that wait for a node.

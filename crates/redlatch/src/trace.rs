@@ -6,6 +6,7 @@ mod on {
     use redlatch_core::Event;
     use tracing::Instrument;
 
+    use crate::finding::Finding;
     use crate::node::Failure;
     use crate::options::Resources;
 
@@ -40,19 +41,20 @@ mod on {
         tracing::warn!(node, %error, "not connected");
     }
 
-    /// R16: no guard helps against a replica that is promoted.
-    pub(crate) fn has_replicas(node: &str) {
-        tracing::warn!(node, "has replicas; one that takes over may have forgotten locks");
+    pub(crate) fn found(finding: &Finding) {
+        let (node, remedy) = (finding.node.as_deref(), finding.problem.remedy());
+        tracing::warn!(node, remedy, "{}", finding.problem);
     }
 }
 
 #[cfg(feature = "tracing")]
-pub(crate) use on::{connected, event, has_replicas, in_span, not_connected};
+pub(crate) use on::{connected, event, found, in_span, not_connected};
 
 #[cfg(not(feature = "tracing"))]
 mod off {
     use redlatch_core::Event;
 
+    use crate::finding::Finding;
     use crate::node::Failure;
     use crate::options::Resources;
 
@@ -63,8 +65,8 @@ mod off {
     pub(crate) fn event(_: &Event) {}
     pub(crate) fn connected(_: &str) {}
     pub(crate) fn not_connected(_: &str, _: &Failure) {}
-    pub(crate) fn has_replicas(_: &str) {}
+    pub(crate) fn found(_: &Finding) {}
 }
 
 #[cfg(not(feature = "tracing"))]
-pub(crate) use off::{connected, event, has_replicas, in_span, not_connected};
+pub(crate) use off::{connected, event, found, in_span, not_connected};

@@ -2,8 +2,17 @@
 
 use crate::support::run;
 
-const COMMANDS: [&str; 8] =
-    ["run", "acquire", "extend", "release", "status", "declare-fresh", "completions", "man"];
+const COMMANDS: [&str; 9] = [
+    "run",
+    "acquire",
+    "extend",
+    "release",
+    "status",
+    "doctor",
+    "declare-fresh",
+    "completions",
+    "man",
+];
 
 #[test]
 fn every_shell_gets_completions_for_every_command() {

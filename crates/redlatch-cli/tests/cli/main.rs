@@ -1,5 +1,6 @@
 //! The command `redlatch`, as it was built, on real servers.
 
+mod doctor;
 mod ending;
 mod exclusion;
 mod generated;

@@ -26,6 +26,8 @@ fn bad_usage_has_a_code_of_its_own_and_asks_no_node() {
         (&["acquire", "{a}", "{a}"], "name each one once"),
         (&["status", "one", "two"], "slot"),
         (&["status", "-n", "redis://a", "-n", "redis://a", "report"], "given twice"),
+        (&["doctor", "report"], "unexpected argument 'report'"),
+        (&["doctor", "--ttl", "25h"], "1 ms to 24 h"),
         (&["completions", "tcsh"], "possible values"),
         (&["man", "frobnicate"], "no command `frobnicate`"),
     ];
