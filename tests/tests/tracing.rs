@@ -85,8 +85,13 @@ async fn a_node_that_has_a_replica_is_warned_of() {
     let text = log.text();
     let warned = |node: &RedisServer| {
         let name = node.addr().to_string();
-        text.lines().any(|line| line.contains("replicas") && line.contains(&name))
+        text.lines().any(|line| line.contains("has 1 replica;") && line.contains(&name))
     };
     assert!(warned(&node), "{text}");
     assert!(!warned(&alone), "{text}");
+    let forgets = |line: &&str| line.contains("append-only file") && line.contains("WARN");
+    let node = alone.addr().to_string();
+    let told = text.lines().filter(forgets).find(|line| line.contains(&node));
+    // With what to do about it.
+    assert!(told.is_some_and(|line| line.contains("appendonly yes")), "{text}");
 }
