@@ -11,6 +11,7 @@ use redlatch_core::{Quorum, Ttl};
 use crate::client::{Inner, Redlatch};
 use crate::drive::NodeDialect;
 use crate::error::BuildError;
+use crate::fake::World;
 use crate::finding::{Finding, Guarded, Listener, Warnings};
 use crate::node::{Endpoint, Node, Servers};
 use crate::reaper::Engine;
@@ -145,6 +146,15 @@ impl Builder {
     /// [`BuildError`] if there are no nodes or more than 16, an address does not work, two are the same,
     /// options contradict each other, or no thread can be started.
     pub fn build(self) -> Result<Redlatch, BuildError> {
+        self.build_in(None)
+    }
+
+    /// A client of the nodes of a fake.
+    pub(crate) fn build_fake(self, world: Arc<World>) -> Result<Redlatch, BuildError> {
+        self.build_in(Some(world))
+    }
+
+    fn build_in(self, fake: Option<Arc<World>>) -> Result<Redlatch, BuildError> {
         let quorum = Quorum::of(self.nodes.len()).map_err(BuildError::Nodes)?;
         let dialect = self.dialect()?;
         let servers = Arc::new(Servers::default());
@@ -166,6 +176,7 @@ impl Builder {
             dialect,
             key_prefix: self.key_prefix,
             closing: AtomicBool::new(false),
+            fake,
         }))
     }
 

@@ -16,6 +16,7 @@ use crate::error::{
     AcquireError, AdoptError, BuildError, InvalidRequest, ReleaseError, UsingError,
 };
 use crate::examine::{self, Examination};
+use crate::fake::{self, Fake, World};
 use crate::guard::{Guard, LeaseParts, LeaseView};
 use crate::inspect::{self, Inspection};
 use crate::node::Node;
@@ -39,6 +40,8 @@ pub(crate) struct Inner {
     pub(crate) dialect: NodeDialect,
     pub(crate) key_prefix: Vec<u8>,
     pub(crate) closing: AtomicBool,
+    /// What commands the nodes, if they are those of a fake.
+    pub(crate) fake: Option<Arc<World>>,
 }
 
 impl Redlatch {
@@ -56,6 +59,15 @@ impl Redlatch {
     /// Starts to put a client together.
     pub fn builder() -> Builder {
         Builder::new()
+    }
+
+    /// A client for the unit tests of an application, with nodes in memory, and what to command them
+    /// with: see [`fake`](crate::fake).
+    ///
+    /// # Errors
+    /// [`BuildError::Thread`] if no thread can be started.
+    pub fn fake() -> Result<(Self, Fake), BuildError> {
+        fake::start()
     }
 
     pub(crate) fn from_inner(inner: Inner) -> Self {
@@ -240,6 +252,10 @@ impl Redlatch {
         if self.inner.closing.load(Ordering::Relaxed) {
             return Err(AcquireError::Cancelled);
         }
+        let options = match &self.inner.fake {
+            Some(world) => world.hurry(&resources, options),
+            None => options,
+        };
         let config = options.config(self.inner.quorum)?;
         let subject = self.subject(resources.prefixed(&self.inner.key_prefix));
         let proposal = self.proposal(&subject, &options)?;
@@ -326,6 +342,10 @@ impl Redlatch {
         let engine = &self.inner.engine;
         let (requests, received) = mpsc::channel(4);
         let (status, seen) = watch::channel(status);
+        let woken = match &self.inner.fake {
+            Some(world) => world.enrol(&resources, ttl, &seen),
+            None => engine.woken(),
+        };
         let seen_over = Arc::new(AtomicBool::new(false));
         let view = LeaseView::new(seen, seen_over.clone());
         let driver = Driver {
@@ -335,7 +355,7 @@ impl Redlatch {
             acquirer: None,
             status,
             seen_over,
-            woken: engine.woken(),
+            woken,
             errand: engine.errand(),
         };
         (driver, Guard::new(resources, ttl, requests, view, engine.clone()))

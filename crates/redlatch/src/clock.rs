@@ -64,14 +64,15 @@ const SUSPEND_CHECK: Duration = Duration::from_millis(250);
 const SUSPEND_MIN: Duration = Duration::from_millis(100);
 
 /// Tells every lock when the clock has run ahead of the timers.
-pub(crate) async fn watch_for_suspend(woken: watch::Sender<()>) {
+pub(crate) async fn watch_for_suspend(woken: watch::Sender<Duration>) {
     let mut before = (now(), tokio::time::Instant::now());
     loop {
         tokio::time::sleep(SUSPEND_CHECK).await;
         let after = (now(), tokio::time::Instant::now());
         let (clock, timers) = (after.0.saturating_duration_since(before.0), after.1 - before.1);
         if clock > timers + SUSPEND_MIN {
-            woken.send_replace(());
+            // `now` has what was missed.
+            woken.send_replace(Duration::ZERO);
         }
         before = after;
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -89,8 +90,9 @@ pub(crate) struct Driver {
     pub(crate) status: watch::Sender<Status>,
     /// Set once a guard has seen the end of its lease.
     pub(crate) seen_over: Arc<AtomicBool>,
-    /// Changes after the machine was suspended.
-    pub(crate) woken: watch::Receiver<()>,
+    /// Changes after the machine was suspended, to the time that was missed beyond what the clock says,
+    /// which is none but for a fake.
+    pub(crate) woken: watch::Receiver<Duration>,
     pub(crate) errand: Errand,
 }
 
@@ -207,8 +209,11 @@ impl Loop {
             Some(outcome) = self.in_flight.next() => self.handle_reply(outcome),
             () = told(&mut self.taken) => self.stage = Stage::Detached,
             request = receive(&mut self.driver.requests) => self.handle_request(request),
-            () = clock::sleep_until(timeout) => self.handle_timeout(),
-            Ok(()) = self.driver.woken.changed() => self.handle_timeout(),
+            () = clock::sleep_until(timeout) => self.handle_timeout(clock::now()),
+            Ok(()) = self.driver.woken.changed() => {
+                let missed = *self.driver.woken.borrow_and_update();
+                self.handle_timeout(clock::now().saturating_add(missed));
+            }
         }
         true
     }
@@ -257,8 +262,7 @@ impl Loop {
         }
     }
 
-    fn handle_timeout(&mut self) {
-        let now = clock::now();
+    fn handle_timeout(&mut self, now: Instant) {
         for (node, due) in self.driver.subject.nodes.iter().zip(&mut self.answer_due) {
             if due.take_if(|due| now >= *due).is_some() {
                 node.suspect();

@@ -44,6 +44,10 @@
 //!   whatever may be held, in the background, even if the application's runtime is gone: a thread of
 //!   the client's own carries all locks. [`Redlatch::shutdown`] waits for it.
 //! - Errors tell what to do by their kind, and what each node said by their `Display`.
+//! - What is wrong with the nodes themselves is told by [`Redlatch::examine`], and while they are used to
+//!   [`Builder::on_finding`].
+//! - [`Redlatch::fake`] is for your unit tests: nodes in memory, which grant, refuse, fail and lose locks on
+//!   command. Everything else about it is the real thing.
 //!
 //! # Features
 //!
@@ -65,6 +69,7 @@ mod clock;
 mod drive;
 mod error;
 mod examine;
+pub mod fake;
 mod finding;
 mod guard;
 mod inspect;

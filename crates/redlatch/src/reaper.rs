@@ -24,7 +24,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(10);
 pub(crate) struct Engine {
     handle: Handle,
     ledger: Arc<Ledger>,
-    woken: watch::Receiver<()>,
+    woken: watch::Receiver<Duration>,
     /// The thread ends, when what is engaged has been drained, after this is dropped.
     _alive: oneshot::Sender<()>,
 }
@@ -43,7 +43,7 @@ impl Engine {
         let handle = runtime.handle().clone();
         let ledger =
             Arc::new(Ledger { engaged: watch::Sender::new(0), lingering: AtomicUsize::new(0) });
-        let (waker, woken) = watch::channel(());
+        let (waker, woken) = watch::channel(Duration::ZERO);
         let (alive, orphaned) = oneshot::channel();
         let engaged = ledger.engaged.subscribe();
         std::thread::Builder::new()
@@ -74,7 +74,7 @@ impl Engine {
         self.handle.spawn(task).await.ok()
     }
 
-    pub(crate) fn woken(&self) -> watch::Receiver<()> {
+    pub(crate) fn woken(&self) -> watch::Receiver<Duration> {
         self.woken.clone()
     }
 
