@@ -62,7 +62,7 @@ impl Redlatch {
     }
 
     /// A client for the unit tests of an application, with nodes in memory, and what to command them
-    /// with: see [`fake`](crate::fake).
+    /// with: see the module [`fake`](mod@fake).
     ///
     /// # Errors
     /// [`BuildError::Thread`] if no thread can be started.
