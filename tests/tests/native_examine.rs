@@ -207,7 +207,7 @@ impl ConnectionLike for Disguised {
         Box::pin(async move {
             let name = cmd.args_iter().next().map(|arg| match arg {
                 redis::Arg::Simple(name) => String::from_utf8_lossy(name).into_owned(),
-                _ => String::new(),
+                redis::Arg::Cursor | _ => String::new(),
             });
             let value = self.connection.req_packed_command(cmd).await?;
             Ok((self.disguise)(&name.unwrap_or_default(), value))
@@ -333,9 +333,11 @@ async fn what_a_node_leaves_out_is_told_to_be_unknown() {
     let untold: Vec<_> = examination
         .findings
         .iter()
-        .map(|finding| match &finding.problem {
-            Problem::Untold { aspects, command, .. } => (aspects.clone(), *command),
-            other => panic!("{other:?}"),
+        .map(|finding| {
+            let Problem::Untold { aspects, command, .. } = &finding.problem else {
+                panic!("{finding:?}")
+            };
+            (aspects.clone(), *command)
         })
         .collect();
     let all = vec![
