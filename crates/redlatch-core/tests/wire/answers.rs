@@ -237,6 +237,22 @@ fn an_inspection_tells_who_holds_what() {
     }
 }
 
+/// Nodes with one holder are counted by it, so two tokens should not look like one.
+#[test]
+fn tokens_that_differ_in_one_digit_are_told_apart() {
+    let scripts = wire(Dialect::SCRIPTS);
+    let mut holders = std::collections::HashSet::new();
+    for place in 0..40 {
+        for digit in b"123456789abcdef" {
+            let mut token = [b'0'; 40];
+            token[place] = *digit;
+            let items = [Bytes(&token), Int(1), Int(0)];
+            let seen = scripts.decode_inspect(&Array(&items)).unwrap();
+            assert!(holders.insert(seen.holder), "{digit} at {place} looks like another token");
+        }
+    }
+}
+
 /// `INFO server` of Redis 7.0.15 and 8.6.3, as they answered; of 8.0 and 8.4 it differs in the numbers.
 const REDIS: &str = "# Server\r\nredis_version:VERSION\r\nredis_git_sha1:00000000\r\n\
     redis_git_dirty:0\r\nredis_build_id:ae4d7c971a948f0\r\nredis_mode:standalone\r\n\
