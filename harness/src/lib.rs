@@ -7,6 +7,7 @@
 //! | `mutants` | planted bugs, each of which has to be found (feature `mutants`) |
 //! | `embedded` | nodes that speak RESP over TCP, to test one's own code without Redis (feature `embedded`) |
 //! | `redis` | what those nodes run: Redis by the byte, compared with real servers (feature `embedded`) |
+//! | `live` | real Redis servers, and faults between them and their clients (feature `live`) |
 //! | [`plan`], [`history`], [`check`], [`report`] | the words that all tiers share: faults, events, invariants, artefacts |
 //!
 //! The command `redlatch-harness` (feature `cli`) runs them all.
@@ -15,11 +16,15 @@ pub mod check;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 pub mod history;
+#[cfg(feature = "live")]
+pub mod live;
 pub mod model;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 pub mod node;
 pub mod plan;
+#[cfg(any(feature = "embedded", feature = "live"))]
+pub mod port;
 #[cfg(feature = "embedded")]
 pub mod redis;
 pub mod report;

@@ -21,7 +21,6 @@
 
 mod cluster;
 mod node;
-mod port;
 mod server;
 
 pub use cluster::{Builder, Cluster};

@@ -14,8 +14,8 @@ use tokio::sync::{mpsc, watch};
 use crate::node::WallMillis;
 use crate::redis::{Clock, Flavour, Keep, Redis, Resp, Session};
 
-use super::port::Port;
 use super::server::{self, Order};
+use crate::port::Port;
 
 /// What a node does with the commands that it gets.
 ///
@@ -150,9 +150,9 @@ impl Shared {
 
 impl Node {
     pub(super) fn start(flavour: Flavour, seed: u64, port: u16) -> io::Result<Self> {
-        let port = Port::reserve(port)?;
+        let port = Port::take(port)?;
         let mut redis = Redis::new(flavour, seed);
-        redis.set_port(port.address().port());
+        redis.set_port(port.number());
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let origin = WallMillis::try_from(since_epoch.as_millis()).unwrap_or(WallMillis::MAX);
         let world = World {
@@ -169,7 +169,7 @@ impl Node {
             commands: AtomicU64::new(0),
         });
         let (orders, received) = mpsc::unbounded_channel();
-        let thread = server::spawn(port.address(), shared.clone(), received)?;
+        let thread = server::spawn(port.addr(), shared.clone(), received)?;
         let node = Self { shared, port, orders: Some(orders), thread: Some(thread) };
         node.order(Order::Open)?;
         Ok(node)
@@ -184,7 +184,7 @@ impl Node {
     /// The TCP address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.port.address()
+        self.port.addr()
     }
 
     /// What it does with the commands that it gets.

@@ -19,7 +19,7 @@ use crate::redis::codec::{put_reply, take_command};
 use crate::redis::{Protocol, Resp, Session};
 
 use super::node::{Fate, Shared, State};
-use super::port::listen;
+use crate::port::listen;
 
 /// How often a server with `appendfsync everysec` writes to disk.
 const SYNC_EVERY: Duration = Duration::from_secs(1);

@@ -1,13 +1,14 @@
 //! Which commands a fault strikes, and the handle by which a test follows and ends it.
 
 use std::borrow::Cow;
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::wait::PATIENCE;
+use crate::live::PATIENCE;
 
 /// A command as a client sent it.
 #[derive(Clone, PartialEq, Eq)]
@@ -45,15 +46,17 @@ impl Command {
         self.args.get(index).map(|arg| String::from_utf8_lossy(arg)).unwrap_or_default()
     }
 
-    pub(super) fn is(&self, name: &str) -> bool {
+    /// Whether it has this name, in capitals or not.
+    #[must_use]
+    pub fn is(&self, name: &str) -> bool {
         self.args[0].eq_ignore_ascii_case(name.as_bytes())
     }
 }
 
+/// Without its arguments, which may be tokens or passwords.
 impl fmt::Debug for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{}", self.connection)?;
-        (0..self.args.len()).try_for_each(|index| write!(f, " {}", self.arg(index)))
+        write!(f, "#{} {} ({} arguments)", self.connection, self.name(), self.args.len() - 1)
     }
 }
 
@@ -89,6 +92,10 @@ impl Match {
     }
 
     /// Only the n-th of those that match otherwise, counted from 1 at the injection.
+    ///
+    /// # Panics
+    ///
+    /// If `n` is 0.
     #[must_use]
     pub fn nth(self, n: usize) -> Self {
         assert!(n > 0, "the first match is number 1");
@@ -180,21 +187,21 @@ impl Rule {
 
     /// Waits until it struck `n` commands in all.
     ///
-    /// # Panics
+    /// # Errors
     ///
     /// If that takes longer than [`PATIENCE`].
-    pub async fn wait_struck(&self, n: usize) {
-        self.wait(&format!("to strike {n}"), |progress| progress.struck >= n).await;
+    pub async fn wait_struck(&self, n: usize) -> Result<(), InVain> {
+        self.wait(&format!("to strike {n}"), |progress| progress.struck >= n).await
     }
 
     /// Waits until the server has answered `n` of the commands that it struck, and so has surely
     /// handled them; both copies of a duplicated one.
     ///
-    /// # Panics
+    /// # Errors
     ///
     /// If that takes longer than [`PATIENCE`].
-    pub async fn wait_answered(&self, n: usize) {
-        self.wait(&format!("to see {n} answered"), |progress| progress.answered >= n).await;
+    pub async fn wait_answered(&self, n: usize) -> Result<(), InVain> {
+        self.wait(&format!("to see {n} answered"), |progress| progress.answered >= n).await
     }
 
     /// Ends the rule: it strikes no more, and what it held goes on its way.
@@ -205,18 +212,41 @@ impl Rule {
         self.shared.update(|progress| progress.is_released = true);
     }
 
-    async fn wait(&self, goal: &str, mut is_met: impl FnMut(&Progress) -> bool) {
+    async fn wait(
+        &self,
+        goal: &str,
+        mut is_met: impl FnMut(&Progress) -> bool,
+    ) -> Result<(), InVain> {
         let mut progress = self.shared.progress.subscribe();
         let met =
             tokio::time::timeout(PATIENCE, progress.wait_for(|now| is_met(now))).await.is_ok();
+        if met {
+            return Ok(());
+        }
         let state = *self.shared.progress.borrow();
-        assert!(met, "the rule for {} was {goal}, but: {state:?}", self.shared.what);
+        Err(InVain(format!("the rule for {} was {goal}, but: {state:?}", self.shared.what)))
     }
 }
+
+/// A rule did not come to do something within [`PATIENCE`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InVain(String);
+
+impl fmt::Display for InVain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for InVain {}
 
 impl RuleShared {
     fn update(&self, change: impl FnOnce(&mut Progress)) {
         self.progress.send_modify(change);
+    }
+
+    pub(super) fn note_strike(&self) {
+        self.update(|progress| progress.struck += 1);
     }
 
     pub(super) fn note_answer(&self) {
@@ -271,7 +301,6 @@ impl Rules {
             armed.matches += 1;
             armed.matcher.nth.is_none_or(|n| n == armed.matches).then_some(&armed.shared)
         })?;
-        struck.update(|progress| progress.struck += 1);
         Some(Arc::clone(struck))
     }
 }

@@ -16,10 +16,11 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{self, Instant};
 
+use super::link::{Connections, Shared, Way};
+use super::log::{Entry, Fate};
 use super::resp::{self, Frames};
 use super::rule::{Command, Fault, RuleShared, Then};
-use super::{Connections, Shared};
-use crate::wait::PATIENCE;
+use crate::live::PATIENCE;
 
 /// How many frames one connection may have on their way per direction. When they are held, the
 /// client's further ones stay in its socket and are not seen by rules or log, as with TCP.
@@ -34,12 +35,14 @@ struct Request {
 
 /// A reply that the server owes, in the order of the requests.
 struct Expected {
-    fate: Fate,
+    entry: Entry,
+    outcome: Outcome,
     /// Told of the reply's coming.
     rule: Option<Arc<RuleShared>>,
 }
 
-enum Fate {
+/// What becomes of a reply.
+enum Outcome {
     Pass,
     Delay(Duration),
     Hold(Arc<RuleShared>),
@@ -49,7 +52,7 @@ enum Fate {
 
 /// Something for the client, in the order in which it is to see it.
 enum Delivery {
-    Frame(Vec<u8>, Due),
+    Frame { frame: Vec<u8>, due: Due, answers: Option<Entry> },
     Nothing,
     Lost(Then),
 }
@@ -61,6 +64,14 @@ enum Due {
 }
 
 impl Due {
+    /// After both delays.
+    fn after(rule: Duration, link: Duration) -> Self {
+        match rule + link {
+            Duration::ZERO => Self::Now,
+            delay => Self::At(Instant::now() + delay),
+        }
+    }
+
     async fn wait(self) {
         match self {
             Self::Now => {}
@@ -100,10 +111,10 @@ pub(super) async fn serve(
             let (reader, writer) = client.split();
             let (requests, to_server) = mpsc::channel(FRAMES_MAX);
             let (from_server, replies) = mpsc::channel(FRAMES_MAX);
-            tokio::spawn(carry(upstream, to_server, from_server));
+            tokio::spawn(carry(upstream, Arc::clone(&shared), to_server, from_server));
             talk(
                 read_requests(Frames::new(reader), connection, &shared, requests),
-                write_replies(writer, replies),
+                write_replies(writer, &shared, replies),
             )
             .await
         } => end,
@@ -146,11 +157,11 @@ async fn read_requests(
         let Ok(args) = resp::arguments(&frame) else { return End::Reset };
         let command = Command::new(connection, args);
         if is_lost {
-            shared.note(command);
+            shared.lose(command);
             continue;
         }
         // A closed queue means that the server is gone, which the other half tells the client.
-        match route(frame, shared.strike(command)) {
+        match route(frame, command, shared) {
             Route::Once(request) => drop(requests.send(request).await),
             Route::Twice(first, second) => {
                 let _ = requests.send(first).await;
@@ -169,49 +180,50 @@ enum Route {
     Lost(Then),
 }
 
-/// What becomes of a command's frame by the rule that struck it.
-fn route(frame: Vec<u8>, rule: Option<Arc<RuleShared>>) -> Route {
-    let pass = |frame| Request { frame, due: Due::Now, expected: Expected::pass(None) };
-    let Some(rule) = rule else { return Route::Once(pass(frame)) };
-    let fault = rule.fault;
-    let due = match fault {
-        Fault::DelayRequest(delay) => Due::At(Instant::now() + delay),
-        Fault::HoldRequest => Due::Released(Arc::clone(&rule)),
-        Fault::DelayReply(_)
-        | Fault::HoldReply
-        | Fault::DropRequest(_)
-        | Fault::DropReply(_)
-        | Fault::Duplicate => Due::Now,
+/// What becomes of a command's frame by the rule that strikes it.
+fn route(frame: Vec<u8>, command: Command, shared: &Shared) -> Route {
+    let copy = command.clone();
+    let (entry, rule) = shared.strike(command);
+    let link_delay = shared.request_delay();
+    let late = |delay| Due::after(delay, link_delay);
+    let due = late(Duration::ZERO);
+    let Some(rule) = rule else {
+        let expected = Expected { entry, outcome: Outcome::Pass, rule: None };
+        return Route::Once(Request { frame, due, expected });
     };
-    let fate = match fault {
-        Fault::DelayReply(delay) => Fate::Delay(delay),
-        Fault::HoldReply => Fate::Hold(Arc::clone(&rule)),
-        Fault::DropReply(then) => Fate::Lose(then),
+    let (due, outcome) = match rule.fault {
+        Fault::DelayRequest(delay) => (late(delay), Outcome::Pass),
+        Fault::HoldRequest => (Due::Released(Arc::clone(&rule)), Outcome::Pass),
+        Fault::DelayReply(delay) => (due, Outcome::Delay(delay)),
+        Fault::HoldReply => (due, Outcome::Hold(Arc::clone(&rule))),
+        Fault::DropReply(then) => (due, Outcome::Lose(then)),
         Fault::DropRequest(then) => return Route::Lost(then),
         Fault::Duplicate => {
-            let first = pass(frame.clone());
-            let expected = Expected { fate: Fate::Swallow, rule: Some(rule) };
-            return Route::Twice(first, Request { frame, due, expected });
+            let first = Expected { entry, outcome: Outcome::Pass, rule: None };
+            let entry = shared.note(copy, Fate::Copied);
+            let second = Expected { entry, outcome: Outcome::Swallow, rule: Some(rule) };
+            return Route::Twice(
+                Request { frame: frame.clone(), due, expected: first },
+                Request { frame, due: late(Duration::ZERO), expected: second },
+            );
         }
-        Fault::DelayRequest(_) | Fault::HoldRequest => Fate::Pass,
     };
-    Route::Once(Request { frame, due, expected: Expected { fate, rule: Some(rule) } })
-}
-
-impl Expected {
-    fn pass(rule: Option<Arc<RuleShared>>) -> Self {
-        Self { fate: Fate::Pass, rule }
-    }
+    Route::Once(Request { frame, due, expected: Expected { entry, outcome, rule: Some(rule) } })
 }
 
 async fn write_replies(
     mut writer: impl AsyncWrite + Unpin,
+    shared: &Shared,
     mut deliveries: mpsc::Receiver<Delivery>,
 ) -> End {
     while let Some(delivery) = deliveries.recv().await {
         match delivery {
-            Delivery::Frame(frame, due) => {
+            Delivery::Frame { frame, due, answers } => {
                 due.wait().await;
+                shared.passable(Way::Reply).await;
+                if let Some(entry) = answers {
+                    shared.delivered(entry);
+                }
                 if writer.write_all(&frame).await.is_err() {
                     return End::Closed;
                 }
@@ -228,6 +240,7 @@ async fn write_replies(
 /// The server side: ends when the server does, or when all requests are delivered and answered.
 async fn carry(
     upstream: SocketAddr,
+    shared: Arc<Shared>,
     requests: mpsc::Receiver<Request>,
     deliveries: mpsc::Sender<Delivery>,
 ) {
@@ -238,8 +251,8 @@ async fn carry(
     let _ = server.set_nodelay(true);
     let (reader, writer) = server.split();
     let (expect, expected) = mpsc::unbounded_channel();
-    let forwarding = forward(writer, requests, expect);
-    let answering = answer(Frames::new(reader), expected, deliveries);
+    let forwarding = forward(writer, &shared, requests, expect);
+    let answering = answer(Frames::new(reader), &shared, expected, deliveries);
     tokio::pin!(forwarding, answering);
     tokio::select! {
         () = &mut forwarding => drop(answering.await),
@@ -249,13 +262,20 @@ async fn carry(
 
 async fn forward(
     mut writer: impl AsyncWrite + Unpin,
+    shared: &Shared,
     mut requests: mpsc::Receiver<Request>,
     expect: mpsc::UnboundedSender<Expected>,
 ) {
     while let Some(Request { frame, due, expected }) = requests.recv().await {
         due.wait().await;
+        shared.passable(Way::Request).await;
+        let entry = expected.entry;
         // Announced before it is written, so that no reply comes unexpected.
-        if expect.send(expected).is_err() || writer.write_all(&frame).await.is_err() {
+        if expect.send(expected).is_err() {
+            return;
+        }
+        shared.forwarded(entry);
+        if writer.write_all(&frame).await.is_err() {
             return;
         }
     }
@@ -264,6 +284,7 @@ async fn forward(
 /// Hands on each reply as its request wants it; ends with the server, or after the last reply.
 async fn answer(
     mut frames: Frames<impl AsyncRead + Unpin>,
+    shared: &Shared,
     mut expected: mpsc::UnboundedReceiver<Expected>,
     deliveries: mpsc::Sender<Delivery>,
 ) -> io::Result<()> {
@@ -276,13 +297,13 @@ async fn answer(
                     let Some(frame) = next_reply(&mut frames, &deliveries).await? else {
                         return Ok(());
                     };
-                    expected.delivery(frame)
+                    expected.delivery(frame, shared)
                 }
             },
             // Nothing is owed: a push, or a message to a subscriber.
             frame = frames.next() => match frame? {
                 None => return Ok(()),
-                Some(frame) => Delivery::Frame(frame, Due::Now),
+                Some(frame) => Delivery::push(frame),
             },
         };
         // The client may be gone; the server's answers are awaited all the same.
@@ -299,22 +320,32 @@ async fn next_reply(
         if !resp::is_push(&frame) {
             return Ok(Some(frame));
         }
-        let _ = deliveries.send(Delivery::Frame(frame, Due::Now)).await;
+        let _ = deliveries.send(Delivery::push(frame)).await;
     }
     Ok(None)
 }
 
+impl Delivery {
+    fn push(frame: Vec<u8>) -> Self {
+        Self::Frame { frame, due: Due::Now, answers: None }
+    }
+}
+
 impl Expected {
-    fn delivery(self, frame: Vec<u8>) -> Delivery {
+    fn delivery(self, frame: Vec<u8>, shared: &Shared) -> Delivery {
+        shared.answered(self.entry, resp::answer(&frame));
         if let Some(rule) = &self.rule {
             rule.note_answer();
         }
-        match self.fate {
-            Fate::Pass => Delivery::Frame(frame, Due::Now),
-            Fate::Delay(delay) => Delivery::Frame(frame, Due::At(Instant::now() + delay)),
-            Fate::Hold(rule) => Delivery::Frame(frame, Due::Released(rule)),
-            Fate::Swallow => Delivery::Nothing,
-            Fate::Lose(then) => Delivery::Lost(then),
-        }
+        let link_delay = shared.reply_delay();
+        let late = |delay| Due::after(delay, link_delay);
+        let due = match self.outcome {
+            Outcome::Pass => late(Duration::ZERO),
+            Outcome::Delay(delay) => late(delay),
+            Outcome::Hold(rule) => Due::Released(rule),
+            Outcome::Swallow => return Delivery::Nothing,
+            Outcome::Lose(then) => return Delivery::Lost(then),
+        };
+        Delivery::Frame { frame, due, answers: Some(self.entry) }
     }
 }

@@ -4,12 +4,21 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::log::Answer;
+
 /// Longest frame that the proxy carries. Locks need some hundred bytes; what is longer is an error
 /// of the test or of this parser, and is better seen than buffered.
 const FRAME_BYTES_MAX: usize = 16 << 20;
 
 /// Room for one read: some hundred commands of locks.
 const READ_BYTES: usize = 16 << 10;
+
+/// How much of a text an [`Answer`] keeps; tokens are shorter.
+const TEXT_BYTES_MAX: usize = 256;
+
+/// How deep arrays may lie in each other, and how many items they may have: those of lock scripts are flat and few.
+const DEPTH_MAX: usize = 4;
+const ITEMS_MAX: usize = 64;
 
 /// Reads whole frames off a byte stream.
 pub(super) struct Frames<R> {
@@ -71,6 +80,51 @@ pub(super) fn is_push(frame: &[u8]) -> bool {
     frame.first() == Some(&b'>')
 }
 
+/// What a whole frame from the server says.
+pub(super) fn answer(frame: &[u8]) -> Answer {
+    value(frame, 0, 0).map_or(Answer::Other, |(answer, _)| answer)
+}
+
+/// The value that starts at `from`, and where the next begins; `None` for one that we do not care to read.
+fn value(frame: &[u8], from: usize, depth: usize) -> Option<(Answer, usize)> {
+    let (header, mut at) = line(frame, from)?;
+    let text = || String::from_utf8_lossy(header.get(1..).unwrap_or_default()).into_owned();
+    let answer = match header.first()? {
+        b'+' => Answer::Status(text()),
+        b'-' => Answer::Error(text()),
+        b':' => Answer::Integer(text().parse().ok()?),
+        b'_' => Answer::Nil,
+        b'#' => Answer::Integer(i64::from(header.get(1) == Some(&b't'))),
+        kind @ (b'$' | b'!' | b'=') => match count(header).ok()? {
+            None => Answer::Nil,
+            Some(length) => {
+                let bytes = frame.get(at..at + length)?;
+                at += length + 2;
+                let bytes = &bytes[..length.min(TEXT_BYTES_MAX)];
+                match kind {
+                    b'!' => Answer::Error(String::from_utf8_lossy(bytes).into_owned()),
+                    _ => Answer::Text(bytes.to_vec()),
+                }
+            }
+        },
+        b'*' | b'~' => match count(header).ok()? {
+            None => Answer::Nil,
+            Some(length) if length > ITEMS_MAX || depth == DEPTH_MAX => return None,
+            Some(length) => {
+                let mut items = Vec::with_capacity(length);
+                for _ in 0..length {
+                    let (item, after) = value(frame, at, depth + 1)?;
+                    items.push(item);
+                    at = after;
+                }
+                Answer::Array(items)
+            }
+        },
+        _ => return None,
+    };
+    Some((answer, at))
+}
+
 /// The arguments of a command frame, at least its name.
 pub(super) fn arguments(frame: &[u8]) -> io::Result<Vec<Vec<u8>>> {
     let args = if frame.starts_with(b"*") { array(frame)? } else { words(frame) };
@@ -128,7 +182,33 @@ fn malformed(what: &str) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{arguments, frame_length};
+    use super::{Answer, answer, arguments, frame_length};
+
+    #[test]
+    fn an_answer_is_read_as_far_as_locks_need_it() {
+        let text = |text: &str| Answer::Text(text.into());
+        for (frame, expected) in [
+            ("+OK\r\n", Answer::Status("OK".into())),
+            ("$-1\r\n", Answer::Nil),
+            ("*-1\r\n", Answer::Nil),
+            ("_\r\n", Answer::Nil),
+            (":-2\r\n", Answer::Integer(-2)),
+            ("-NOSCRIPT No such\r\n", Answer::Error("NOSCRIPT No such".into())),
+            ("$2\r\n\r\n\r\n", text("\r\n")),
+            (
+                "*3\r\n:1\r\n*1\r\n$1\r\na\r\n$-1\r\n",
+                Answer::Array(vec![
+                    Answer::Integer(1),
+                    Answer::Array(vec![text("a")]),
+                    Answer::Nil,
+                ]),
+            ),
+            ("%1\r\n+k\r\n:1\r\n", Answer::Other),
+            ("*9999\r\n", Answer::Other),
+        ] {
+            assert!(answer(frame.as_bytes()) == expected, "{frame:?}");
+        }
+    }
 
     #[test]
     fn a_frame_ends_where_its_last_value_ends() {

@@ -1,0 +1,1 @@
+//! Folders, and what else lies about on a machine, that do not outlive this process.

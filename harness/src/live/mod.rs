@@ -1,0 +1,28 @@
+//! Real Redis servers, the network between them and their clients, and what is seen of both.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`node`] | servers as local processes, as containers, or somebody else's; started, killed, paused, with clocks of their own |
+//! | [`network`] | a listener per client and node, with faults of single commands and of whole links |
+//! | [`proxy`] | what the network is made of: links, rules, and the log of what each node was told |
+//! | [`observe`] | what each node keeps for each resource, over time |
+//! | [`process`] | child processes that do not outlive this one |
+//! | [`estate`] | folders and containers that do not outlive this process |
+
+pub mod estate;
+pub mod network;
+pub mod node;
+pub mod observe;
+pub mod process;
+pub mod proxy;
+
+use std::time::Duration;
+
+/// The longest that anything here waits for a server or a thread before it says that it waited in vain.
+///
+/// A server starts in some 20 ms, a container in 400, and both answer in less than one; the rest is room for a machine
+/// that does other things at the same time.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Time between two looks at something that no call can wait for.
+const LOOK_EVERY: Duration = Duration::from_millis(2);

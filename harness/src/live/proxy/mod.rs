@@ -1,0 +1,15 @@
+//! A TCP proxy that understands Redis commands, for faults of the network.
+
+mod connection;
+mod host;
+mod link;
+mod log;
+mod resp;
+mod rule;
+
+pub(crate) use self::host::Host;
+pub(crate) use self::link::Place;
+pub use self::link::{Connections, Link};
+pub(crate) use self::log::Recorder;
+pub use self::log::{Answer, Fate, Log, Told};
+pub use self::rule::{Command, Fault, InVain, Match, Rule, Then};
