@@ -3,12 +3,12 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
+use redlatch_harness::live::process::Process;
+use redlatch_harness::port::Port;
 use tempfile::TempDir;
 
-use crate::port::Port;
-use crate::process;
 use crate::server::RedisServer;
 use crate::tls::{Certificates, ClientAuth};
 
@@ -166,7 +166,7 @@ impl RedisServerBuilder {
     }
 
     /// Starts the process at its place, for the first time or again.
-    pub(crate) fn spawn(&self, place: &Place) -> Child {
+    pub(crate) fn spawn(&self, place: &Place) -> Process {
         let output = File::options().create(true).append(true).open(place.output());
         let output = output.expect("the output file can be written");
         let mut command = Command::new(&self.program);
@@ -179,7 +179,7 @@ impl RedisServerBuilder {
         }
         // Last, so that a test can overrule anything above.
         command.args(&self.args);
-        process::spawn(command).unwrap_or_else(|error| {
+        Process::start(command).unwrap_or_else(|error| {
             let program = self.program.display();
             panic!("cannot run {program} ({error}); `just setup` installs redis-server")
         })
@@ -241,7 +241,8 @@ impl Place {
     pub(crate) fn new(config: &RedisServerBuilder) -> Self {
         let directory = TempDir::with_prefix("redlatch-").expect("a temporary directory");
         let certificates = config.tls.map(|_| Certificates::generate(directory.path()));
-        Self { port: Port::reserve(), tls_port: Port::reserve(), certificates, directory }
+        let reserve = || Port::reserve().expect("a free port");
+        Self { port: reserve(), tls_port: reserve(), certificates, directory }
     }
 
     pub(crate) fn socket(&self) -> PathBuf {

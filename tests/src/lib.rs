@@ -1,7 +1,8 @@
 //! Fixtures of every test that needs a real Redis: servers, sets of servers, and faults between them.
 //!
 //! [`RedisServer`] is one `redis-server` process and [`Cluster`] is n of them. [`FaultProxy`] stands
-//! in front of a server and does to single commands what a network may do to them.
+//! in front of a server and does to single commands what a network may do to them: it is a link of
+//! `redlatch_harness::live`.
 //! [`Certificates`] are made afresh for TLS, [`unique_resource`] names a lock that no other test
 //! touches, and [`eventually`] waits for what no call can wait for.
 //!
@@ -14,8 +15,6 @@
 
 mod builder;
 mod cluster;
-mod port;
-mod process;
 mod proxy;
 mod server;
 mod tls;
@@ -23,10 +22,12 @@ mod wait;
 
 pub use builder::RedisServerBuilder;
 pub use cluster::Cluster;
-pub use proxy::{Command, Connections, Fault, FaultProxy, Match, Rule, Then};
+pub use proxy::{FaultProxy, Rule};
+pub use redlatch_harness::live::PATIENCE;
+pub use redlatch_harness::live::proxy::{Command, Connections, Fault, Match, Then};
 pub use server::{Owner, RedisServer};
 pub use tls::{Certificates, ClientAuth};
-pub use wait::{PATIENCE, eventually};
+pub use wait::eventually;
 
 /// Names a resource that no other test, in this process or another, ever uses.
 ///

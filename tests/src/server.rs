@@ -3,19 +3,18 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::Child;
 use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::builder::{ORACLE, Place, RedisServerBuilder, Tcp};
+use crate::tls::Certificates;
+use crate::wait::LOOK_EVERY;
 use redis::{
     ConnectionAddr, FromRedisValue, IntoConnectionInfo, RedisConnectionInfo, RedisResult, Value,
 };
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
-
-use crate::builder::{ORACLE, Place, RedisServerBuilder, Tcp};
-use crate::tls::Certificates;
-use crate::wait::{LOOK_EVERY, PATIENCE};
+use redlatch_harness::live::PATIENCE;
+use redlatch_harness::live::process::Process;
 
 /// Longest silence that [`RedisServer::command`] bears: more than a `DEBUG SLEEP` of a test, less
 /// than [`PATIENCE`], so that the panic names the command and not the wait around it.
@@ -28,20 +27,14 @@ const ORACLE_PATIENCE: Duration = Duration::from_secs(5);
 /// rules and proxies a test sets up, and are never answered by somebody else's server.
 ///
 /// `Drop` ends the process, also while a test panics and when the server is paused. A test process
-/// that is killed takes its servers with it on Linux (the reason and the limits are described in
-/// the module `process`).
+/// that is killed takes its servers with it on Linux (the reason and the limits are described at
+/// [`redlatch_harness::live::process`]).
 #[derive(Debug)]
 pub struct RedisServer {
     config: RedisServerBuilder,
     process: Mutex<Process>,
     // Last: the process is gone before its directory.
     place: Place,
-}
-
-#[derive(Debug)]
-struct Process {
-    child: Child,
-    is_paused: bool,
 }
 
 /// What a node says about the holder of a resource.
@@ -149,7 +142,7 @@ impl RedisServer {
     /// The id of the latest process, which may have ended.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.process().child.id()
+        self.process().id()
     }
 
     /// Whether the process exists; a paused one does.
@@ -166,13 +159,7 @@ impl RedisServer {
     ///
     /// If the server is not running.
     pub fn pause(&self) {
-        let mut process = self.process();
-        process.signal(Signal::STOP);
-        // Signals are asynchronous: without this wait the server could still answer a command that
-        // is sent after `pause`. An exit ends the wait too and stays there for `try_wait`.
-        let until = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        rustix::process::waitid(WaitId::Pid(process.pid()), until).expect("the child stops");
-        process.is_paused = true;
+        self.process().pause().expect("the server runs");
     }
 
     /// Lets a paused process go on (SIGCONT); it then handles what came in meanwhile.
@@ -181,16 +168,14 @@ impl RedisServer {
     ///
     /// If the server is not running.
     pub fn resume(&self) {
-        let mut process = self.process();
-        process.signal(Signal::CONT);
-        process.is_paused = false;
+        self.process().resume().expect("the server runs");
     }
 
     /// Ends the process at once (SIGKILL), paused or not, and waits until it is gone.
     ///
     /// Connections to its port are refused from then on. A second call does nothing.
     pub fn kill(&self) {
-        self.process().end();
+        self.process().kill();
     }
 
     /// Starts the server again on the same ports, with the same arguments and directory.
@@ -204,8 +189,8 @@ impl RedisServer {
     pub fn restart(&self) {
         {
             let mut process = self.process();
-            process.end();
-            *process = Process { child: self.config.spawn(&self.place), is_paused: false };
+            process.kill();
+            *process = self.config.spawn(&self.place);
         }
         self.wait_ready().unwrap_or_else(|reason| panic!("{reason}"));
     }
@@ -271,11 +256,7 @@ impl RedisServer {
 
     fn can_answer(&self) -> bool {
         let mut process = self.process();
-        process.is_running() && !process.is_paused
-    }
-
-    pub(crate) fn default_login(&self) -> String {
-        self.config.default_login()
+        process.is_running() && !process.is_paused()
     }
 
     /// Even after a test panicked while it held the lock, `Drop` must get at the process.
@@ -304,7 +285,7 @@ impl RedisServer {
     /// Starts the process and does not wait for an answer.
     pub(crate) fn launch(config: RedisServerBuilder) -> Self {
         let place = Place::new(&config);
-        let process = Mutex::new(Process { child: config.spawn(&place), is_paused: false });
+        let process = Mutex::new(config.spawn(&place));
         Self { config, process, place }
     }
 }
@@ -312,28 +293,6 @@ impl RedisServer {
 impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
-    }
-}
-
-impl Process {
-    fn pid(&self) -> Pid {
-        Pid::from_child(&self.child)
-    }
-
-    fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("the child is ours to wait for").is_none()
-    }
-
-    fn signal(&mut self, signal: Signal) {
-        // Only a child that is not yet waited for still owns its id.
-        assert!(self.is_running(), "the server is not running");
-        rustix::process::kill_process(self.pid(), signal).expect("the child is ours to signal");
-    }
-
-    /// SIGKILL needs no SIGCONT first, which would let a paused server run its backlog of commands.
-    fn end(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -2,11 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// The longest that any fixture waits before it panics.
-///
-/// A server starts in some 20 ms and answers in less than one; the rest is room for a machine that
-/// runs other suites at the same time.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+use redlatch_harness::live::PATIENCE;
 
 /// Time between two looks: short beside a test, long beside the look itself.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(2);
