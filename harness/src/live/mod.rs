@@ -10,6 +10,7 @@
 //! | [`estate`] | folders and containers that do not outlive this process |
 
 pub mod estate;
+mod host;
 pub mod network;
 pub mod node;
 pub mod observe;

@@ -4,8 +4,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::host::Host;
 use super::node::Node;
-use super::proxy::{Host, Link, Log, Place, Recorder};
+use super::proxy::{Link, Log, Place, Recorder};
 
 /// One [`Link`] for each client and node, all on one thread of their own, and the log of all that was told.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ impl Network {
     ///
     /// If there are not enough ports, or no thread is to be had.
     pub fn start(nodes: &[Arc<dyn Node>], clients: usize, origin: Instant) -> io::Result<Self> {
-        let host = Host::start()?;
+        let host = Host::start("network")?;
         let recorder = Recorder::new(origin);
         let link = |client: usize, (node, to): (usize, &Arc<dyn Node>)| {
             let place = Place { client, node };

@@ -1,10 +1,12 @@
 //! What works on every node, because it needs no more than commands.
 
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use redis::{FromRedisValue, IntoConnectionInfo, RedisResult, Value};
 
 use super::{Ability, Node, NodeError};
+use crate::live::{LOOK_EVERY, PATIENCE};
 
 /// Longest silence that [`Node::command`](trait.Node.html#method.command) bears: half of what everything else waits,
 /// so that the error names the command and not the wait around it.
@@ -58,10 +60,6 @@ impl Eviction {
     }
 }
 
-#[expect(
-    clippy::missing_errors_doc,
-    reason = "they all fail as `command` does, or for want of an ability"
-)]
 impl dyn Node {
     /// Runs one command over a fresh direct connection and returns its reply.
     ///
@@ -97,21 +95,36 @@ impl dyn Node {
 
     /// Changes when it writes to disk.
     pub fn set_fsync(&self, fsync: Fsync) -> Result<(), NodeError> {
-        let (append_only, policy) = match fsync {
-            Fsync::Always => ("yes", "always"),
-            Fsync::EverySecond => ("yes", "everysec"),
-            Fsync::Never => ("yes", "no"),
-            Fsync::Off => ("no", "everysec"),
-        };
-        self.configure(&["CONFIG", "SET", "appendonly", append_only])?;
-        self.configure(&["CONFIG", "SET", "appendfsync", policy])
+        for (name, value) in fsync.settings() {
+            self.configure(&["CONFIG", "SET", name, value])?;
+        }
+        // A new append-only file begins with what is in memory, written beside the server's work.
+        let deadline = Instant::now() + PATIENCE;
+        while ["aof_rewrite_in_progress", "aof_rewrite_scheduled"]
+            .into_iter()
+            .try_fold(false, |is_busy, name| {
+                Ok(is_busy || self.statistic("persistence", name)? != 0)
+            })?
+        {
+            if Instant::now() > deadline {
+                return Err(NodeError::failed(
+                    self.name(),
+                    "begin an append-only file",
+                    "it takes too long",
+                ));
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+        for (name, value) in fsync.settings() {
+            self.remember(name, value);
+        }
+        Ok(())
     }
 
     /// Bounds its memory, or lifts the bound; what is above it goes by `eviction`.
     pub fn limit_memory(&self, bytes: Option<u64>, eviction: Eviction) -> Result<(), NodeError> {
-        self.configure(&["CONFIG", "SET", "maxmemory-policy", eviction.policy()])?;
-        let bytes = bytes.unwrap_or(0).to_string();
-        self.configure(&["CONFIG", "SET", "maxmemory", &bytes])
+        self.set("maxmemory-policy", eviction.policy())?;
+        self.set("maxmemory", &bytes.unwrap_or(0).to_string())
     }
 
     /// Lowers the limit of memory until the server has evicted all of `keys` itself, lifts it again, and says how many
@@ -131,6 +144,12 @@ impl dyn Node {
         self.configure(&["EVAL", JUMP, "0", &by_ms.to_string()])
     }
 
+    fn set(&self, name: &str, value: &str) -> Result<(), NodeError> {
+        self.configure(&["CONFIG", "SET", name, value])?;
+        self.remember(name, value);
+        Ok(())
+    }
+
     fn configure(&self, args: &[&str]) -> Result<(), NodeError> {
         if !self.can(Ability::Command) {
             let why = "it is somebody else's server, and was not declared to be disposable";
@@ -142,7 +161,7 @@ impl dyn Node {
     fn lower_until_gone(&self, keys: &[&str]) -> Result<(), NodeError> {
         let exists = [&["EXISTS"], keys].concat();
         // The more it looks at, the more surely it finds the ones that expire first.
-        self.configure(&["CONFIG", "SET", "maxmemory-samples", "64"])?;
+        self.set("maxmemory-samples", "64")?;
         for _ in 0..EVICTIONS_MAX {
             if self.query::<u64>(&exists)? == 0 {
                 return Ok(());

@@ -9,20 +9,26 @@
 //! blocking work. Dropping the nodes ends and removes what was started; `estate` says what happens when the whole
 //! process is killed.
 
+mod clock;
 mod commands;
 #[cfg(feature = "containers")]
 mod containers;
 mod external;
+mod home;
 mod processes;
 
 use std::error::Error;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use super::{LOOK_EVERY, PATIENCE};
 
 pub use self::commands::{Eviction, Fsync};
 #[cfg(feature = "containers")]
-pub use self::containers::Containers;
+pub use self::containers::{BUILT_IMAGE, Containers, KNOWN_IMAGE};
 pub use self::external::External;
 pub use self::processes::Processes;
 pub use crate::plan::Keep;
@@ -87,6 +93,9 @@ pub trait Node: Send + Sync + fmt::Debug {
     ///
     /// If it has no [`Ability::ClockShift`], or no [`Ability::ClockRate`] where the rate is not 0, or does not take it.
     fn set_clock(&self, ahead_ms: i64, rate_ppm: i32) -> Result<(), NodeError>;
+
+    /// Takes note of a setting that was changed by a command, so that it has it again after its next start.
+    fn remember(&self, _name: &str, _value: &str) {}
 }
 
 /// What a node can be made to do.
@@ -192,3 +201,36 @@ impl fmt::Display for NodeError {
 }
 
 impl Error for NodeError {}
+
+/// Does the same for each index at the same time; what was made is dropped where one fails.
+fn at_once<T: Send>(
+    count: usize,
+    make: impl Fn(usize) -> Result<T, NodeError> + Sync,
+) -> Result<Vec<T>, NodeError> {
+    let make = &make;
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..count).map(|index| scope.spawn(move || make(index))).collect();
+        let joined = threads.into_iter().map(|thread| {
+            let panicked = |_| NodeError::failed("a node", "start", "its thread panicked");
+            thread.join().unwrap_or_else(|cause| Err(panicked(cause)))
+        });
+        // All are joined, whatever the first comes to.
+        joined.collect::<Vec<_>>().into_iter().collect()
+    })
+}
+
+/// Polls `PING` until it is answered, as long as there is hope; the error is for a person.
+fn ready(url: &str, mut is_alive: impl FnMut() -> bool) -> Result<(), String> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        // Looked at first: an error is worth reporting only of a server that still runs.
+        let alive = is_alive();
+        match commands::query::<String>(url, &["PING"], PATIENCE) {
+            Ok(_) => return Ok(()),
+            Err(error) if !alive || Instant::now() > deadline => {
+                return Err(format!("it does not answer PING: {error}"));
+            }
+            Err(_) => thread::sleep(LOOK_EVERY),
+        }
+    }
+}

@@ -14,10 +14,10 @@ use tokio::task::JoinSet;
 use tokio::time;
 
 use super::connection;
-use super::host::Host;
 use super::log::{Answer, Entry, Fate, Log, Recorder};
 use super::rule::{Command, Fault, Match, Rule, RuleShared, Rules};
 use crate::live::PATIENCE;
+use crate::live::host::Host;
 use crate::plan::Direction;
 use crate::port::{self, Port};
 
@@ -108,7 +108,7 @@ impl Link {
     /// If there is no port or no thread to be had.
     pub fn alone(url: &str, upstream: SocketAddr) -> io::Result<Self> {
         let recorder = Recorder::new(std::time::Instant::now());
-        Self::start(Host::start()?, Place::default(), url, upstream, recorder)
+        Self::start(Host::start("link")?, Place::default(), url, upstream, recorder)
     }
 
     /// `url` is that of the node, of which all but the address is kept.

@@ -1,13 +1,11 @@
 //! A TCP proxy that understands Redis commands, for faults of the network.
 
 mod connection;
-mod host;
 mod link;
 mod log;
 mod resp;
 mod rule;
 
-pub(crate) use self::host::Host;
 pub(crate) use self::link::Place;
 pub use self::link::{Connections, Link};
 pub(crate) use self::log::Recorder;

@@ -1,14 +1,16 @@
-//! The thread and the runtime of a network, so that it works on while a test or its runtime stands still.
+//! A thread with a runtime, so that what is on it works on while a test or its runtime stands still.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
+#[cfg(feature = "containers")]
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-use crate::live::PATIENCE;
+use super::PATIENCE;
 
 /// One thread with one runtime. `Drop` ends all its tasks and closes all their sockets.
 #[derive(Debug)]
@@ -19,12 +21,12 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn start() -> io::Result<Arc<Self>> {
+    pub(crate) fn start(name: &str) -> io::Result<Arc<Self>> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (stop, is_stopped) = oneshot::channel::<()>();
         let (end, ended) = mpsc::channel::<()>();
-        thread::Builder::new().name("network".into()).spawn(move || {
+        thread::Builder::new().name(name.to_owned()).spawn(move || {
             // The sender is dropped to say so, which is an error here.
             let _ = runtime.block_on(is_stopped);
             // Its tasks, and with them all their sockets.
@@ -37,6 +39,23 @@ impl Host {
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         // Its end is that of the thread.
         drop(self.handle.spawn(task));
+    }
+
+    /// Does something there and waits for it, from any thread.
+    #[cfg(feature = "containers")]
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        job: impl Future<Output = T> + Send + 'static,
+    ) -> io::Result<T> {
+        let (done, result) = mpsc::sync_channel(1);
+        let task = self.handle.spawn(async move {
+            let _ = done.send(job.await);
+        });
+        result.recv_timeout(patience).map_err(|_| {
+            task.abort();
+            io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {patience:?}"))
+        })
     }
 }
 
