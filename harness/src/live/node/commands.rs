@@ -60,7 +60,7 @@ impl Eviction {
     }
 }
 
-impl dyn Node {
+impl dyn Node + '_ {
     /// Runs one command over a fresh direct connection and returns its reply.
     ///
     /// # Errors

@@ -360,9 +360,8 @@ impl ContainerNode {
             docker.inspect_container(&id, None).await
         })?;
         let started = found.state.and_then(|state| state.started_at);
-        let nanos = started.map(|started| started.unix_timestamp_nanos());
-        if let Some(nanos) = nanos.and_then(|nanos| u64::try_from(nanos).ok()) {
-            state.started = SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos);
+        if let Some(started) = started.and_then(|at| humantime::parse_rfc3339_weak(&at).ok()) {
+            state.started = started;
         }
         Ok(())
     }

@@ -3,11 +3,12 @@
 mod connection;
 mod link;
 mod log;
-mod resp;
+pub(super) mod resp;
 mod rule;
 
 pub(crate) use self::link::Place;
 pub use self::link::{Connections, Link};
 pub(crate) use self::log::Recorder;
 pub use self::log::{Answer, Fate, Log, Told};
+pub(super) use self::resp::Frames;
 pub use self::rule::{Command, Fault, InVain, Match, Rule, Then};

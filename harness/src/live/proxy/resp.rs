@@ -18,21 +18,21 @@ const TEXT_BYTES_MAX: usize = 256;
 
 /// How deep arrays may lie in each other, and how many items they may have: those of lock scripts are flat and few.
 const DEPTH_MAX: usize = 4;
-const ITEMS_MAX: usize = 64;
+const ITEMS_MAX: usize = 1_000;
 
 /// Reads whole frames off a byte stream.
-pub(super) struct Frames<R> {
+pub(in crate::live) struct Frames<R> {
     reader: R,
     buffer: Vec<u8>,
 }
 
 impl<R: AsyncRead + Unpin> Frames<R> {
-    pub(super) fn new(reader: R) -> Self {
+    pub(in crate::live) fn new(reader: R) -> Self {
         Self { reader, buffer: Vec::new() }
     }
 
     /// The next frame as it came, or `None` at the end of the stream; safe to cancel.
-    pub(super) async fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+    pub(in crate::live) async fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
             if let Some(length) = frame_length(&self.buffer)? {
                 return Ok(Some(self.buffer.drain(..length).collect()));
@@ -81,7 +81,7 @@ pub(super) fn is_push(frame: &[u8]) -> bool {
 }
 
 /// What a whole frame from the server says.
-pub(super) fn answer(frame: &[u8]) -> Answer {
+pub(in crate::live) fn answer(frame: &[u8]) -> Answer {
     value(frame, 0, 0).map_or(Answer::Other, |(answer, _)| answer)
 }
 
