@@ -25,6 +25,9 @@ const OWNER: &str = "owner";
 /// The file that says that there are containers.
 const CONTAINERS: &str = "containers";
 
+/// The file in the folder of a node that has the id of its process, for the heir.
+pub(super) const PROCESS: &str = "process";
+
 /// The label of all our containers; its value is the estate.
 pub const LABEL: &str = "redlatch.estate";
 
@@ -34,8 +37,12 @@ pub const LABEL: &str = "redlatch.estate";
 const INHERIT: &str = r#"
     trap '' INT TERM HUP QUIT
     cat >/dev/null
-    for file in "$1"/*/pid; do
-        if [ -s "$file" ]; then kill -9 "$(cat "$file")" 2>/dev/null; fi
+    for file in "$1"/*/process; do
+        if read -r pid 2>/dev/null <"$file"; then
+            # Linux has ended it.
+            [ "$(uname)" = Linux ] || kill -9 "$pid"
+            rm -f "/dev/shm/faketime_shm_$pid" "/dev/shm/sem.faketime_sem_$pid"
+        fi
     done
     if [ -e "$1/containers" ]; then
         for look in 1 2 3; do

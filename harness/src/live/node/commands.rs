@@ -12,8 +12,8 @@ use crate::live::{LOOK_EVERY, PATIENCE};
 /// so that the error names the command and not the wait around it.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// How often [`evict`](trait.Node.html#method.evict) lowers the limit: each time some key goes, and there are few.
-const EVICTIONS_MAX: usize = 1_000;
+/// How often [`evict`](trait.Node.html#method.evict) lowers the limit: every few times some key goes, and there are few.
+const EVICTIONS_MAX: usize = 200;
 
 /// Shifts what every key has still to live, in one step: what a jump of the wall clock does to them.
 const JUMP: &str = "
@@ -162,12 +162,19 @@ impl dyn Node + '_ {
         let exists = [&["EXISTS"], keys].concat();
         // The more it looks at, the more surely it finds the ones that expire first.
         self.set("maxmemory-samples", "64")?;
+        let mut gone = self.evicted()?;
+        let mut below = 1;
         for _ in 0..EVICTIONS_MAX {
             if self.query::<u64>(&exists)? == 0 {
                 return Ok(());
             }
             let used = self.statistic("memory", "used_memory")?;
-            self.limit_memory(Some(used.saturating_sub(1)), Eviction::SoonestExpiry)?;
+            // 0 would be no limit.
+            let limit = used.saturating_sub(below).max(1);
+            self.limit_memory(Some(limit), Eviction::SoonestExpiry)?;
+            // What connections take comes and goes: a limit just below what was in use may be met without an eviction.
+            let before = std::mem::replace(&mut gone, self.evicted()?);
+            below = if gone == before { below.saturating_mul(2) } else { 1 };
         }
         let why = format!("{EVICTIONS_MAX} evictions did not meet them; do they expire at all?");
         Err(NodeError::failed(self.name(), "evict keys", why))

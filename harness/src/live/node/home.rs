@@ -98,7 +98,6 @@ impl Home {
             // Elsewhere than on this machine nobody can reach the address.
             "protected-mode no".to_owned(),
             format!("dir \"{}\"", self.seen_as.display()),
-            format!("pidfile \"{}\"", self.seen_as.join("pid").display()),
             format!("appenddirname aof-{}", self.generation),
             // By these it is known what was written when.
             "aof-timestamp-enabled yes".to_owned(),

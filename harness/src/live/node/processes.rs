@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::clock::{self, WallClock};
 use super::home::{CONFIGURATION, Home, OUTPUT};
 use super::{Ability, Backend, Fsync, Keep, Node, NodeError, at_once, ready};
-use crate::live::estate::Estate;
+use crate::live::estate::{self, Estate};
 use crate::live::process::Process;
 use crate::port::Port;
 
@@ -140,7 +140,9 @@ impl ProcessNode {
         if let Some(preload) = &self.config.preload {
             command.envs(clock::environment(preload, &home.folder().join(clock::FILE)));
         }
-        Process::start(command)
+        let process = Process::start(command)?;
+        fs::write(home.folder().join(estate::PROCESS), process.id().to_string() + "\n")?;
+        Ok(process)
     }
 
     fn failed(&self, what: &str, why: impl fmt::Display) -> NodeError {
