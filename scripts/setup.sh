@@ -21,6 +21,15 @@ can_install_packages() {
 }
 
 
+# Where harness/src/live/node/clock.rs looks for it.
+has_faketime() {
+    local file
+    for file in /usr/lib/faketime/ /usr/lib64/faketime/ /usr/local/lib/faketime/ /usr/lib/*/faketime/; do
+        if [ -e "${file}libfaketime.so.1" ]; then return; fi
+    done
+    return 1
+}
+
 has_python() { python3 -c 'import ensurepip, venv' >/dev/null 2>&1; }
 
 # hint DEBIAN FEDORA HOMEBREW: the command that installs the package on this system
@@ -73,6 +82,7 @@ setup_packages() {
     has cc || packages="$packages gcc libc6-dev"
     has_python || packages="$packages python3 python3-venv"
     has_chromium || packages="$packages chromium"
+    has_faketime || packages="$packages libfaketime"
     if [ -n "$packages" ] && can_install_packages; then
         # shellcheck disable=SC2086 # a list of words
         apt_install $packages || say "setup: apt-get failed"
@@ -85,6 +95,8 @@ setup_packages() {
         "$(hint 'python3 python3-venv' python3 python)"
     has_chromium || miss Chromium "the tests open the timeline, and lock from a page" \
         "$(hint chromium chromium '--cask chromium') (or set CHROMIUM to one that is there)"
+    has_faketime || miss libfaketime "the live harness gives each server a wall clock of its own" \
+        "$(hint libfaketime libfaketime libfaketime)"
     has_node || miss "Node.js $node_min or newer, with npm" "it builds and runs the npm package, and drives the browser" \
         "see nodejs.org (Debian 12 has an older one)"
 }
@@ -190,6 +202,7 @@ fi
 if has_python; then setup_peers; fi
 if has_node; then setup_playwright; fi
 . scripts/setup-npm.sh
+. scripts/setup-docker.sh
 if [ "$missing" -gt 0 ]; then
     say "setup: install the above and run it again"
     exit 1
