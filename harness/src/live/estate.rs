@@ -191,7 +191,7 @@ mod tests {
         File::create(left.join(OWNER)).expect("a file");
         fs::create_dir(place.path().join("somebody-elses")).expect("a folder");
 
-        assert_eq!(abandoned(place.path()), [left.clone()]);
+        assert_eq!(abandoned(place.path()), std::slice::from_ref(&left));
         assert!(is_abandoned(&owner_of(&left)) && !is_abandoned(&owner_of(&held)));
         assert!(is_abandoned(&owner_of(&place.path().join("gone"))));
         assert!(!is_abandoned(&format!("another-{}", owner_of(&left))));

@@ -317,6 +317,24 @@ fn clock_runs(node: &dyn Node) {
     assert!(least <= 0 && 0 <= most);
 }
 
+/// A node can follow another one, and then serve alone.
+pub(crate) fn follows(nodes: &[Arc<dyn Node>]) {
+    let (node, replica) = (nodes[0].as_ref(), nodes[1].as_ref());
+    // Else a server waits for further replicas for some seconds.
+    let _ = node.command(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]).expect("CONFIG");
+    set(node, "lock", "600000");
+    let addr = node.addr_among_nodes().expect("it runs");
+    let (host, port) = (addr.ip().to_string(), addr.port().to_string());
+    let _ = replica.command(&["REPLICAOF", &host, &port]).expect("REPLICAOF");
+    eventually("it follows", || has(replica, "lock"));
+    node.kill().expect("it can be killed");
+    let _ = replica.command(&["REPLICAOF", "NO", "ONE"]).expect("REPLICAOF");
+    set(replica, "another", "60000");
+    assert!(has(replica, "lock"));
+    node.start(Keep::Nothing).expect("it starts");
+    replica.start(Keep::Nothing).expect("it starts");
+}
+
 /// The network works before these nodes as before any other.
 pub(crate) fn network(nodes: &[Arc<dyn Node>]) {
     nodes.iter().for_each(|node| {

@@ -12,6 +12,7 @@ use redlatch_harness::live::PATIENCE;
 use redlatch_harness::live::node::{
     Ability, Backend, Containers, External, Fsync, Keep, Node, NodeError, Processes,
 };
+use redlatch_harness::live::observe::{Guard, Seen, Watch};
 
 /// Runs all checks on nodes of one backend; those whose abilities it lacks must be refused.
 fn conforms(backend: &dyn Backend) -> Vec<Arc<dyn Node>> {
@@ -38,6 +39,9 @@ fn conforms(backend: &dyn Backend) -> Vec<Arc<dyn Node>> {
             let is_told = matches!(&error, NodeError::Unable { node, why, .. } if node == "n0" && why.len() > 20);
             assert!(is_told, "{ability:?}: {error}");
         }
+    }
+    if nodes[0].can(Ability::Process) {
+        checks::follows(&nodes);
     }
     checks::network(&nodes);
     nodes
@@ -123,6 +127,37 @@ fn external_servers_conform_as_far_as_they_can() {
         let error = External::new(urls).start(2).expect_err(told).to_string();
         assert!(error.contains(told) && !error.contains("s3cret"), "{error}");
     }
+}
+
+/// A node that redlatch's restart guard keeps from voting can be locked by nobody, so it supports whoever believes.
+#[test]
+fn a_node_in_quarantine_is_seen_to_give_no_lock() {
+    let nodes = Processes::new().without_clocks().start(1).expect("a node");
+    let origin = Instant::now();
+    let keys = || vec!["lock".to_owned()];
+    let guarded = Watch::start_with(&nodes, keys(), origin, Guard::On).expect("a watch");
+    let unguarded = Watch::start(&nodes, keys(), origin).expect("a watch");
+    let last = |watch: &Watch| watch.sightings().last().map(|sighting| sighting.seen.clone());
+    eventually("without a marker it gives none", || last(&guarded) == Some(Seen::Withheld));
+    eventually("to others it does", || last(&unguarded) == Some(Seen::Nobody));
+    let info: String = nodes[0].query(&["INFO", "server"]).expect("INFO");
+    let run_id = info.lines().find_map(|line| line.strip_prefix("run_id:")).expect("a run_id");
+    let _ = nodes[0].command(&["SET", "redlatch:run_id", run_id]).expect("SET");
+    eventually("it is known", || last(&guarded) == Some(Seen::Nobody));
+    let _ = nodes[0].command(&["SET", "redlatch:quarantine", "1"]).expect("SET");
+    eventually("it is in quarantine", || last(&guarded) == Some(Seen::Withheld));
+    let _ = nodes[0].command(&["SET", "lock", "token"]).expect("SET");
+    let held = Some(Seen::Value { value: b"token".into(), remaining: None });
+    eventually("it is held", || last(&guarded) == held && last(&unguarded) == held);
+    nodes[0].pause().expect("it can be paused");
+    eventually("it is silent", || last(&guarded) == Some(Seen::Unreachable));
+    nodes[0].resume().expect("it goes on");
+    eventually("it is there again", || last(&guarded) == held);
+    nodes[0].kill().expect("it can be killed");
+    eventually("it is gone", || last(&guarded) == Some(Seen::Unreachable));
+    nodes[0].start(Keep::All).expect("it starts");
+    eventually("it has forgotten", || last(&guarded) == Some(Seen::Withheld));
+    assert!(guarded.stop().len() >= 8);
 }
 
 #[test]

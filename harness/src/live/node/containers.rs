@@ -448,6 +448,20 @@ impl Node for ContainerNode {
         self.port.addr()
     }
 
+    /// The published port is one of this machine; within the engine's network a container has an address of its own.
+    fn addr_among_nodes(&self) -> Result<SocketAddr, NodeError> {
+        let found = self.ask("look at the container", |docker, id| async move {
+            docker.inspect_container(&id, None).await
+        })?;
+        let networks = found.network_settings.and_then(|settings| settings.networks);
+        let mut addresses =
+            networks.into_iter().flatten().filter_map(|(_, network)| network.ip_address);
+        let ip = addresses.find_map(|address| address.parse().ok());
+        let ip: IpAddr =
+            ip.ok_or_else(|| self.failed("tell its address", "it has none; is it down?"))?;
+        Ok((ip, PORT).into())
+    }
+
     fn url(&self) -> String {
         format!("redis://{}", self.addr())
     }

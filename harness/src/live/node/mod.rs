@@ -43,6 +43,15 @@ pub trait Node: Send + Sync + fmt::Debug {
     /// Where it listens; the same over all restarts.
     fn addr(&self) -> SocketAddr;
 
+    /// Where the other nodes of the same backend reach it, as a replica has to. Another start may change it.
+    ///
+    /// # Errors
+    ///
+    /// If it is down, and only a node that runs has one.
+    fn addr_among_nodes(&self) -> Result<SocketAddr, NodeError> {
+        Ok(self.addr())
+    }
+
     /// The `redis://` URL that leads straight to it, with the credentials if it wants some: not to be printed.
     fn url(&self) -> String;
 

@@ -103,10 +103,11 @@ pub(crate) struct Recorder {
     record: Arc<Mutex<Record>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Record {
     log: Log,
     bytes: usize,
+    bytes_max: usize,
     /// How many entries were cleared away: the number of the first that is left.
     cleared: usize,
 }
@@ -117,7 +118,12 @@ pub(super) struct Entry(Option<usize>);
 
 impl Recorder {
     pub(crate) fn new(origin: Instant) -> Self {
-        Self { origin, record: Arc::default() }
+        Self::bounded(origin, BYTES_MAX)
+    }
+
+    fn bounded(origin: Instant, bytes_max: usize) -> Self {
+        let record = Record { log: Log::default(), bytes: 0, bytes_max, cleared: 0 };
+        Self { origin, record: Arc::new(Mutex::new(record)) }
     }
 
     pub(crate) fn log(&self) -> Log {
@@ -142,7 +148,7 @@ impl Recorder {
         let seen = self.origin.elapsed();
         let mut record = self.record();
         let bytes = command.args().iter().map(Vec::len).sum::<usize>() + ENTRY_BYTES;
-        if record.bytes + bytes > BYTES_MAX {
+        if record.bytes + bytes > record.bytes_max {
             record.log.missed += 1;
             return Entry(None);
         }
@@ -187,5 +193,47 @@ impl Recorder {
 
     fn record(&self) -> MutexGuard<'_, Record> {
         self.record.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(name: &str) -> Command {
+        Command::new(1, vec![name.into(), vec![0; 100]])
+    }
+
+    #[test]
+    fn a_full_log_says_so_and_a_cleared_one_begins_anew() {
+        let recorder = Recorder::bounded(Instant::now(), 2 * (ENTRY_BYTES + 110));
+        let first = recorder.note(0, 0, command("SET"), Fate::Passed);
+        recorder.note(1, 0, command("GET"), Fate::Passed);
+        let third = recorder.note(0, 1, command("DEL"), Fate::Passed);
+        recorder.answered(third, Answer::Nil);
+        recorder.answered(first, Answer::Integer(1));
+        let log = recorder.log();
+        assert_eq!((log.told.len(), log.missed), (2, 1));
+        assert_eq!(log.told[0].answer, Some(Answer::Integer(1)));
+        assert_eq!(recorder.of_link(1, 0).told, log.told[1..]);
+        assert_eq!(recorder.of_link(0, 1).missed, 1, "any of them may be missing");
+
+        recorder.clear();
+        let again = recorder.note(0, 0, command("PING"), Fate::Passed);
+        recorder.answered(first, Answer::Nil);
+        assert_eq!(recorder.log().told[0].answer, None, "of one that was cleared away");
+        recorder.forwarded(again);
+        assert!(recorder.log().told[0].at.is_some() && recorder.log().missed == 0);
+    }
+
+    #[test]
+    fn no_token_is_shown() {
+        let recorder = Recorder::new(Instant::now());
+        let login = Command::new(1, vec![b"AUTH".into(), b"s3cret".into()]);
+        let entry = recorder.note(0, 0, login, Fate::Passed);
+        let text = || Answer::Text(b"s3cret".into());
+        recorder.answered(entry, Answer::Array(vec![text(), Answer::Error("NO s3cret".into())]));
+        let shown = format!("{recorder:?} {:?}", recorder.log());
+        assert!(shown.contains("AUTH") && !shown.contains("s3cret"), "{shown}");
     }
 }
