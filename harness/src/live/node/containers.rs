@@ -53,6 +53,9 @@ const NO_ENGINE: &str = "no Docker engine answers (just setup installs and start
 
 /// Containers of one image, each behind a fixed port of 127.0.0.1.
 ///
+/// The engine has to be one of this machine, and has to see the machine's folder for temporary files: what a server
+/// keeps lies there, so that a loss of power can be played and nothing is left.
+///
 /// They have wall clocks of their own if the image has libfaketime and says so by a label, as the one does that
 /// `scripts/live-image.sh` builds.
 #[derive(Clone, Debug)]
