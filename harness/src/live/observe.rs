@@ -333,7 +333,9 @@ mod tests {
         for (later, is_news) in [
             (seen(200, 900, "a"), false),
             (seen(200, 897, "a"), false),
-            (seen(200, 904, "a"), false),
+            (seen(200, 903, "a"), false),
+            (seen(200, 904, "a"), true),
+            (seen(200, 896, "a"), true),
             (seen(200, 950, "a"), true),
             (seen(200, 800, "a"), true),
             (seen(200, 900, "b"), true),
