@@ -70,7 +70,7 @@ impl dyn Node + '_ {
         self.query(args)
     }
 
-    /// As [`command`](Self::command), with the reply as a type of choice.
+    /// As `command`, with the reply as a type of choice.
     pub fn query<T: FromRedisValue>(&self, args: &[&str]) -> Result<T, NodeError> {
         let what = args.first().copied().unwrap_or("an empty command");
         query(&self.url(), args, ANSWER)

@@ -69,7 +69,7 @@ pub trait Node: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// As [`kill`](Self::kill); also if it is still there after [`PATIENCE`](super::PATIENCE), or is paused.
+    /// As [`kill`](Self::kill); also if it is still there after [`PATIENCE`], or is paused.
     fn stop(&self) -> Result<(), NodeError>;
 
     /// Starts it again at the same address; it answers on return. One that still runs is killed first.
@@ -77,7 +77,7 @@ pub trait Node: Send + Sync + fmt::Debug {
     /// # Errors
     ///
     /// If it has no [`Ability::Process`], [`Ability::Wipe`] or [`Ability::PowerLoss`] as `keep` needs them, or does
-    /// not answer within [`PATIENCE`](super::PATIENCE).
+    /// not answer within [`PATIENCE`].
     fn start(&self, keep: Keep) -> Result<(), NodeError>;
 
     /// Stops the process in its tracks (SIGSTOP); it stands still on return. The kernel goes on accepting connections
