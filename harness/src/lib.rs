@@ -7,7 +7,7 @@
 //! | `mutants` | planted bugs, each of which has to be found (feature `mutants`) |
 //! | `embedded` | nodes that speak RESP over TCP, to test one's own code without Redis (feature `embedded`) |
 //! | `redis` | what those nodes run: Redis by the byte, compared with real servers (feature `embedded`) |
-//! | `live` | real Redis servers, and faults between them and their clients (feature `live`) |
+//! | `live` | real Redis servers, faults between them and any lock client (feature `live`) |
 //! | [`plan`], [`history`], [`check`], [`report`] | the words that all tiers share: faults, events, invariants, artefacts |
 //!
 //! The command `redlatch-harness` (feature `cli`) runs them all.

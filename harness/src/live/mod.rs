@@ -6,9 +6,11 @@
 //! | [`network`] | a listener per client and node, with faults of single commands and of whole links |
 //! | [`proxy`] | what the network is made of: links, rules, and the log of what each node was told |
 //! | [`observe`] | what each node keeps for each resource, over time |
+//! | [`adapter`] | lock clients in processes of their own, in any language |
 //! | [`process`] | child processes that do not outlive this one |
 //! | [`estate`] | folders and containers that do not outlive this process |
 
+pub mod adapter;
 pub mod estate;
 mod host;
 pub mod network;

@@ -1,0 +1,1 @@
+//! The driver of this project as an adapter.
