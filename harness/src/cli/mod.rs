@@ -15,6 +15,7 @@ macro_rules! tell {
     }};
 }
 
+mod adapter;
 mod artefacts;
 mod demo;
 mod fidelity;
@@ -55,6 +56,8 @@ enum Command {
     Serve(serve::Args),
     /// Compares the model node with a real server, reply for reply
     Fidelity(fidelity::Args),
+    /// Lock clients under test, in any language: what there is, and whether one keeps to the protocol
+    Adapter(adapter::Args),
 }
 
 /// What a run came to, as an exit code tells it.
@@ -109,6 +112,7 @@ fn execute(cli: Cli) -> Result<Verdict, Error> {
         Command::Demo(args) => demo::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Fidelity(args) => fidelity::run(&args),
+        Command::Adapter(args) => adapter::run(&args),
     }
 }
 

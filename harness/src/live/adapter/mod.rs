@@ -10,6 +10,7 @@ pub mod native;
 mod process;
 mod protocol;
 mod redact;
+pub mod serve;
 
 pub use manifest::{AdapterCommand, Install, ManifestError, adapters, folder};
 pub use process::{Adapter, AdapterError, Answer, Loss, Overdue};
