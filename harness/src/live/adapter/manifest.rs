@@ -31,8 +31,8 @@ pub struct AdapterCommand {
 pub struct Install {
     /// Commands, run one after the other in the adapter's folder.
     pub commands: Vec<Vec<String>>,
-    /// The file that pins the versions.
-    pub pinned: PathBuf,
+    /// The files that pin the versions. When one of them changes, it has to be installed again.
+    pub pinned: Vec<PathBuf>,
     /// Where it all goes.
     pub target: PathBuf,
 }
@@ -49,7 +49,8 @@ struct Manifest {
     versions: BTreeMap<String, String>,
     #[serde(default)]
     install: Vec<Vec<String>>,
-    pinned: Option<String>,
+    #[serde(default)]
+    pinned: Vec<String>,
 }
 
 /// Why an adapter is not known, or not installed.
@@ -134,14 +135,12 @@ impl AdapterCommand {
                 .replace("{target}", &target.to_string_lossy())
                 .replace("{harness}", &harness.to_string_lossy())
         };
-        let install = match manifest.pinned {
-            None if manifest.install.is_empty() => None,
-            None => {
-                return Err(flawed("`install` needs `pinned`, the file with the versions".into()));
-            }
-            Some(pinned) => Some(Install {
-                commands: manifest.install.iter().map(|it| it.iter().map(fill).collect()).collect(),
-                pinned: folder.join(fill(&pinned)),
+        let install = match (manifest.install.as_slice(), manifest.pinned.as_slice()) {
+            ([], _) => None,
+            (_, []) => return Err(flawed("`install` needs `pinned`, files with versions".into())),
+            (commands, pinned) => Some(Install {
+                commands: commands.iter().map(|it| it.iter().map(fill).collect()).collect(),
+                pinned: pinned.iter().map(|file| folder.join(fill(file))).collect(),
                 target: target.clone(),
             }),
         };
@@ -171,7 +170,8 @@ impl AdapterCommand {
         for argv in &install.commands {
             self.run(argv)?;
         }
-        fs::copy(&install.pinned, install.receipt()).map_err(io)?;
+        let receipt = install.pins().map_err(io)?;
+        fs::write(install.receipt(), receipt).map_err(io)?;
         Ok(())
     }
 
@@ -217,13 +217,18 @@ impl AdapterCommand {
 }
 
 impl Install {
-    /// A copy of the pinned versions that were installed.
+    /// A copy of the pins that were installed.
     fn receipt(&self) -> PathBuf {
         self.target.join("installed")
     }
 
+    fn pins(&self) -> io::Result<Vec<u8>> {
+        let files: Vec<_> = self.pinned.iter().map(fs::read).collect::<io::Result<_>>()?;
+        Ok(files.concat())
+    }
+
     fn is_done(&self) -> bool {
-        match (fs::read(&self.pinned), fs::read(self.receipt())) {
+        match (self.pins(), fs::read(self.receipt())) {
             (Ok(pinned), Ok(installed)) => pinned == installed,
             _ => false,
         }
