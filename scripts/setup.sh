@@ -167,6 +167,30 @@ setup_peers() {
         "the message of pip above says why they could not be installed"
 }
 
+# The lock clients that the tests of the live harness put under test; `redlatch-harness adapter install` has the others.
+tested_adapters="plain rslock toy"
+
+has_adapters() {
+    local name
+    for name in $tested_adapters; do
+        [ -f "target/adapters/$name/installed" ] || return 1
+        [ -z "$(find "harness/adapters/$name" harness/adapters/src harness/src/live/adapter/serve.rs Cargo.lock \
+            -type f -newer "target/adapters/$name/installed")" ] || return 1
+    done
+}
+
+setup_adapters() {
+    local name
+    if has_adapters; then return; fi
+    say "setup: lock clients to test: $tested_adapters (a few minutes, once)"
+    # shellcheck disable=SC2086 # a list of words
+    if cargo run --locked --quiet -p redlatch-harness -- adapter install $tested_adapters >&2; then
+        for name in $tested_adapters; do touch "target/adapters/$name/installed"; done
+    fi
+    has_adapters || miss "the adapters $tested_adapters" "the live harness tests them, and its tests need them" \
+        "the message above says why they could not be installed"
+}
+
 browser_tests=harness/tests/browser
 
 has_playwright() {
@@ -200,6 +224,7 @@ if has cargo && has cc; then
     setup_machete
 fi
 if has_python; then setup_peers; fi
+if has cargo && has cc && has_python; then setup_adapters; fi
 if has_node; then setup_playwright; fi
 . scripts/setup-npm.sh
 . scripts/setup-docker.sh

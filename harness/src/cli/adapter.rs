@@ -55,6 +55,9 @@ struct Check {
     /// How long a reply may take, in seconds
     #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
     patience: u64,
+    /// Only this rule, and those named likewise [default: all]
+    #[arg(long = "rule", value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(check::rules().map(|(name, _)| name)))]
+    rules: Vec<String>,
     #[command(flatten)]
     at: Where,
 }
@@ -145,7 +148,7 @@ fn tried(args: &Check) -> Result<Verdict, Error> {
             Mark::Wrong => Verdict::Violation,
         });
     };
-    runtime()?.block_on(check::check(&command, &servers, patience, &mut told))?;
+    runtime()?.block_on(check::check(&command, &servers, patience, &args.rules, &mut told))?;
     say!(
         "{}",
         match worst {

@@ -64,7 +64,13 @@ impl From<(usize, redis::RedisError)> for CheckError {
     }
 }
 
-/// Tries every rule with fresh processes on fresh keys, and tells each as soon as it is known.
+/// The names of the rules, each with its text.
+pub fn rules() -> impl Iterator<Item = (&'static str, &'static str)> {
+    rules::Rule::ALL.iter().map(|rule| (rule.name(), rule.text()))
+}
+
+/// Tries the rules with fresh processes on fresh keys, and tells each as soon as it is known. `only`
+/// are names of rules, none for all; the first one, `start`, is always tried.
 ///
 /// # Errors
 /// If the adapter cannot be started at all, or a server does not answer: then nothing is known.
@@ -72,17 +78,21 @@ pub async fn check(
     command: &AdapterCommand,
     servers: &[String],
     patience: Duration,
+    only: &[String],
     told: &mut dyn FnMut(&Point),
 ) -> Result<Vec<Point>, CheckError> {
     let mut trial =
         rules::Trial { command, servers, patience, nodes: Nodes::connect(servers)?, hello: None };
     let mut points = Vec::new();
-    for rule in rules::Rule::ALL {
+    let is_chosen = |rule: &rules::Rule| {
+        *rule == rules::Rule::Start || only.is_empty() || only.iter().any(|it| it == rule.name())
+    };
+    for rule in rules::Rule::ALL.iter().copied().filter(is_chosen) {
         let outcome = match points.first() {
             Some(Point { mark: Mark::Wrong, .. }) => {
                 Ok(rules::Found::Skipped("it needs a client that starts".into()))
             }
-            _ => trial.attempt(*rule).await,
+            _ => trial.attempt(rule).await,
         };
         let (mark, told_of_it) = match outcome {
             Ok(rules::Found::Kept) => (Mark::Ok, String::new()),
