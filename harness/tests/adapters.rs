@@ -178,7 +178,9 @@ fn a_wrong_id_is_caught() {
 
 #[test]
 fn stdout_that_is_never_flushed_is_caught() {
-    assert_caught("start", "flush stdout", &[("flush=True", "flush=False")]);
+    // Said so, because the environment may switch buffers off.
+    let buffer = ("import redis\n", "import redis\nsys.stdout = open(1, \"w\", 65536)\n");
+    assert_caught("start", "flush stdout", &[("flush=True", "flush=False"), buffer]);
 }
 
 #[test]
@@ -308,12 +310,10 @@ fn another_status_than_0_is_caught() {
 
 #[test]
 fn an_adapter_that_outlives_its_stdin_is_caught() {
-    let source = format!("{LOOP}\n    pass\n");
     let mistake = (
         LOOP,
         "import itertools\nfor line in itertools.chain(sys.stdin, iter(lambda: time.sleep(1), 1)):\n    if line is None: continue",
     );
-    assert!(source.contains(LOOP));
     assert_caught("end", "still running", &[mistake]);
 }
 

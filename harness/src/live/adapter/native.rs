@@ -51,7 +51,7 @@ impl Client for Native {
                     Failure::unsure("timeout", &error)
                 }
                 AcquireError::Invalid(_) => Failure::definite("other", &error),
-                _ => Failure::unsure("other", &error),
+                AcquireError::Cancelled | _ => Failure::unsure("other", &error),
             })?;
         let lost = guard.lost();
         tokio::spawn(async move {
@@ -80,7 +80,7 @@ impl Client for Native {
     async fn release(&mut self, guard: Guard) -> Result<(), Failure> {
         guard.release().await.map_err(|error| match &error {
             ReleaseError::Unconfirmed { .. } => Failure::unsure("unavailable", &error),
-            _ => Failure::unsure("lost", &error),
+            ReleaseError::Lost(_) | _ => Failure::unsure("lost", &error),
         })
     }
 

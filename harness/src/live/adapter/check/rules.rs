@@ -308,23 +308,26 @@ impl Trial<'_> {
         let resource = fresh();
         let grant = holder.take(&resource, LONG).await?;
         let answer = other.adapter.acquire(&resource, LONG, Duration::ZERO, self.patience).await?;
-        holder.give_back(&grant.handle).await?;
         match answer.outcome {
+            // What a release of either would do now, nobody knows.
             Ok(_) => Err(wrong(
                 "the lock was granted to a second client while the first one held it",
                 "answer with `ok` false and kind \"contended\" if somebody else holds the lock",
             )),
-            Err(failure) => Ok(kept_or_note(match failure.kind {
-                FailureKind::Contended => vec![],
-                FailureKind::Unavailable
-                | FailureKind::Lost
-                | FailureKind::Timeout
-                | FailureKind::Other => vec![format!(
-                    "it is said to be {}; where the library tells, say contended: {}",
-                    failure.kind.name(),
-                    failure.text
-                )],
-            })),
+            Err(failure) => {
+                holder.give_back(&grant.handle).await?;
+                Ok(kept_or_note(match failure.kind {
+                    FailureKind::Contended => vec![],
+                    FailureKind::Unavailable
+                    | FailureKind::Lost
+                    | FailureKind::Timeout
+                    | FailureKind::Other => vec![format!(
+                        "it is said to be {}; where the library tells, say contended: {}",
+                        failure.kind.name(),
+                        failure.text
+                    )],
+                }))
+            }
         }
     }
 
