@@ -55,6 +55,7 @@ pub enum Guard {
 #[derive(Debug)]
 pub struct Watch {
     sightings: Arc<Mutex<Vec<Sighting>>>,
+    looks: Arc<Mutex<Vec<Vec<Duration>>>>,
     /// Its end is that of the looking.
     host: Arc<Host>,
 }
@@ -82,6 +83,7 @@ impl Watch {
     ) -> io::Result<Self> {
         let host = Host::start("watch")?;
         let sightings = Arc::default();
+        let looks = Arc::new(Mutex::new(vec![Vec::new(); nodes.len()]));
         for (node, at) in nodes.iter().enumerate() {
             let seer = Seer {
                 node,
@@ -92,11 +94,13 @@ impl Watch {
                 guard,
                 origin,
                 last: vec![None; keys.len()],
+                asked: vec![Duration::ZERO; keys.len()],
                 sightings: Arc::clone(&sightings),
+                looks: Arc::clone(&looks),
             };
             host.spawn(seer.look());
         }
-        Ok(Self { sightings, host })
+        Ok(Self { sightings, looks, host })
     }
 
     /// What was seen to change so far, in the order in which it was seen.
@@ -107,10 +111,17 @@ impl Watch {
         sightings
     }
 
+    /// For each node, when a question was sent that it answered. What happens between two of them may be seen in no
+    /// sighting.
+    #[must_use]
+    pub fn looks(&self) -> Vec<Vec<Duration>> {
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Ends, and tells what was seen to change, in the order in which it was seen.
     #[must_use]
     pub fn stop(self) -> Vec<Sighting> {
-        let Self { sightings, host } = self;
+        let Self { sightings, host, .. } = self;
         drop(host);
         let mut sightings =
             std::mem::take(&mut *sightings.lock().unwrap_or_else(PoisonError::into_inner));
@@ -130,6 +141,8 @@ pub struct Sighting {
     pub at: Duration,
     /// When the answer was there.
     pub until: Duration,
+    /// When the question before was sent: what had been seen until now was so until then at least.
+    pub since: Duration,
     /// What was seen.
     pub seen: Seen,
 }
@@ -194,7 +207,10 @@ struct Seer {
     guard: Guard,
     origin: Instant,
     last: Vec<Option<Sighting>>,
+    /// For each key, when the last question was sent.
+    asked: Vec<Duration>,
     sightings: Arc<Mutex<Vec<Sighting>>>,
+    looks: Arc<Mutex<Vec<Vec<Duration>>>>,
 }
 
 impl Seer {
@@ -255,6 +271,11 @@ impl Seer {
         else {
             return Err(unexpected());
         };
+        if let Some(looks) =
+            self.looks.lock().unwrap_or_else(PoisonError::into_inner).get_mut(self.node)
+        {
+            looks.push(at);
+        }
         let votes = self.guard == Guard::Off || (is_known == 1 && is_quarantined == 0);
         for (key, seen) in seen.into_iter().enumerate() {
             let Answer::Array(seen) = seen else { return Err(unexpected()) };
@@ -277,8 +298,12 @@ impl Seer {
     }
 
     fn note(&mut self, key: usize, at: Duration, seen: Seen) {
-        let sighting = Sighting { node: self.node, key, at, until: self.origin.elapsed(), seen };
-        let Some(last) = self.last.get_mut(key) else { return };
+        let (Some(last), Some(asked)) = (self.last.get_mut(key), self.asked.get_mut(key)) else {
+            return;
+        };
+        let since = std::mem::replace(asked, at);
+        let until = self.origin.elapsed();
+        let sighting = Sighting { node: self.node, key, at, until, since, seen };
         if last.as_ref().is_some_and(|last| last.foretells(&sighting)) {
             return;
         }
@@ -327,6 +352,7 @@ mod tests {
             key: 0,
             at: ms(at),
             until: ms(at + 1),
+            since: ms(at - 1),
             seen: Seen::Value { value: token.into(), remaining: Some(ms(left)) },
         };
         let first = seen(100, 1_000, "a");

@@ -85,6 +85,8 @@ pub(super) struct Shared {
 #[derive(Debug, Default)]
 struct State {
     rules: Rules,
+    /// Where connections lead from now on, if not where they led in the beginning.
+    upstream: Option<SocketAddr>,
     request_delay: Duration,
     reply_delay: Duration,
 }
@@ -168,6 +170,11 @@ impl Link {
     /// as TCP sends again what was not received. Requests alone, or replies alone, are a half-open connection.
     pub fn cut(&self, direction: Option<Direction>) {
         self.shared.cut.send_replace(direction);
+    }
+
+    /// Leads new connections to another server, as when an address is taken over. Existing ones are not touched.
+    pub fn lead_to(&self, upstream: SocketAddr) {
+        self.shared.state().upstream = Some(upstream);
     }
 
     /// Decides on new connections; in force when this returns. Existing ones are not touched.
@@ -279,6 +286,10 @@ impl Shared {
         self.recorder.delivered(entry);
     }
 
+    fn upstream(&self) -> Option<SocketAddr> {
+        self.state().upstream
+    }
+
     pub(super) fn request_delay(&self) -> Duration {
         self.state().request_delay
     }
@@ -333,7 +344,7 @@ impl Gate {
                     clients.spawn(connection::serve(
                         client,
                         accepted,
-                        self.upstream,
+                        self.shared.upstream().unwrap_or(self.upstream),
                         Arc::clone(&self.shared),
                         self.modes.subscribe(),
                         self.resets.subscribe(),
