@@ -198,11 +198,11 @@ impl fmt::Display for PlanError {
 
 impl std::error::Error for PlanError {}
 
-fn to_hex<S: Serializer>(seed: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn to_hex<S: Serializer>(seed: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{seed:#x}"))
 }
 
-fn from_hex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+pub(crate) fn from_hex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse_seed(&text).map_err(serde::de::Error::custom)
 }

@@ -19,9 +19,11 @@ mod adapter;
 mod artefacts;
 mod demo;
 mod fidelity;
+mod live;
 mod model;
 mod mutants;
 mod replay;
+mod scorecard;
 mod serve;
 mod sim;
 
@@ -50,6 +52,10 @@ enum Command {
     Mutants(mutants::Args),
     /// Runs one failure, or one seed, again
     Replay(replay::Args),
+    /// Puts a lock client, in any language, on real servers that fail
+    Live(live::Args),
+    /// Puts every client that comes with the harness to every scenario, and writes a table
+    Scorecard(scorecard::Args),
     /// Shows the lock at work while nodes hang, die, come back and drift; needs nothing installed
     Demo(demo::Args),
     /// Serves embedded nodes for any client, until Ctrl-C
@@ -109,6 +115,8 @@ fn execute(cli: Cli) -> Result<Verdict, Error> {
         Command::Model(args) => model::run(&args),
         Command::Mutants(args) => mutants::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Live(args) => live::run(&args),
+        Command::Scorecard(args) => scorecard::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Fidelity(args) => fidelity::run(&args),

@@ -11,7 +11,7 @@ use redlatch_harness::sim::{Counterexample, replay};
 
 use super::artefacts::Place;
 use super::sim::{SHIPPED, SizesArg};
-use super::{Cli, Error, Verdict, execute, heading};
+use super::{Cli, Command, Error, Verdict, execute, heading, live};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -34,7 +34,9 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Error> {
     match (&args.folder, args.seed) {
         (Some(folder), _) => {
             let plan = folder.join("plan.json");
-            if plan.exists() && !is_of_a_bug(folder) {
+            if is_live(folder) {
+                run_live(folder, &plan)
+            } else if plan.exists() && !is_of_a_bug(folder) {
                 run_file(args, folder, &plan)
             } else {
                 run_command(folder)
@@ -53,6 +55,27 @@ pub(crate) fn run(args: &Args) -> Result<Verdict, Error> {
     }
 }
 
+/// The plan of a run on real servers is not the simulator's.
+fn is_live(folder: &Path) -> bool {
+    fs::read_to_string(folder.join("replay.txt")).is_ok_and(|command| command.contains(" live "))
+}
+
+/// The same client and nodes, with the plan as it lies there: it may have been changed by hand.
+fn run_live(folder: &Path, plan: &Path) -> Result<Verdict, Error> {
+    match command(folder)?.command {
+        Command::Live(args) => live::run(&args.of_plan(plan)),
+        Command::Sim(_)
+        | Command::Model(_)
+        | Command::Mutants(_)
+        | Command::Replay(_)
+        | Command::Demo(_)
+        | Command::Serve(_)
+        | Command::Fidelity(_)
+        | Command::Scorecard(_)
+        | Command::Adapter(_) => run_command(folder),
+    }
+}
+
 /// A planted bug has a plan, but it is not the shipped lock that fails with it.
 fn is_of_a_bug(folder: &Path) -> bool {
     fs::read_to_string(folder.join("replay.txt")).is_ok_and(|command| command.contains(" mutants "))
@@ -67,14 +90,18 @@ fn run_file(args: &Args, folder: &Path, path: &Path) -> Result<Verdict, Error> {
 
 /// What has no plan has a command.
 fn run_command(folder: &Path) -> Result<Verdict, Error> {
+    execute(command(folder)?)
+}
+
+/// The command that shows it again.
+fn command(folder: &Path) -> Result<Cli, Error> {
     let path = folder.join("replay.txt");
     let command = fs::read_to_string(&path).map_err(|error| {
         format!("{} has neither plan.json nor replay.txt ({error})", folder.display())
     })?;
     say!("{}", command.trim());
-    let cli = Cli::try_parse_from(words(&command))
-        .map_err(|error| format!("{} is no command of this program: {error}", path.display()))?;
-    execute(cli)
+    Ok(Cli::try_parse_from(words(&command))
+        .map_err(|error| format!("{} is no command of this program: {error}", path.display()))?)
 }
 
 /// The words of a command, some of which may be in single quotes.

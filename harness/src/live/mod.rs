@@ -1,4 +1,4 @@
-//! Real Redis servers, the network between them and their clients, and what is seen of both.
+//! Real Redis servers, faults between them and any lock client, and checks of what it then does.
 //!
 //! | module | what |
 //! | --- | --- |
@@ -9,15 +9,32 @@
 //! | [`adapter`] | lock clients in processes of their own, in any language |
 //! | [`process`] | child processes that do not outlive this one |
 //! | [`estate`] | folders and containers that do not outlive this process |
+//! | [`scenario`] | the faults, with names; [`plan`] is one of them, drawn from a seed |
+//! | [`record`] | what is recorded of a run; [`judge`] says what is wrong in it |
+//! | [`rehearsal`] | servers that fail, for tests of one's own code |
+//! | [`run`] | one plan, carried out; [`campaign`] is many of them, [`scorecard`] a table of what came of them |
 
+mod act;
 pub mod adapter;
+pub mod campaign;
 pub mod estate;
+mod gather;
 mod host;
+pub mod judge;
+mod ledger;
 pub mod network;
 pub mod node;
 pub mod observe;
+pub mod plan;
 pub mod process;
 pub mod proxy;
+pub mod record;
+pub mod rehearsal;
+pub mod run;
+pub mod scenario;
+pub mod scorecard;
+mod story;
+mod workload;
 
 use std::time::Duration;
 

@@ -22,6 +22,7 @@ use super::protocol::{
     to_ms,
 };
 use super::redact::redact;
+use crate::live::process::spawn;
 
 /// No line of the protocol is longer; what is, is not of the protocol.
 const LINE_MAX: u64 = 64 * 1024;
@@ -455,7 +456,7 @@ struct Group {
 impl Group {
     fn start(mut command: Command) -> io::Result<Self> {
         command.process_group(0);
-        let mut child = command.spawn()?;
+        let mut child = spawn(command)?;
         match i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
             Some(pid) => Ok(Self { child, pid, status: None }),
             None => {
