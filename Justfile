@@ -14,7 +14,7 @@ setup:
 
 # Everything: set up where needed, all checks, all tests, the npm package in every runtime, the harness
 [group('test')]
-test: setup check cargo-test wasm wasm-test npm-test harness
+test: setup check cargo-test wasm wasm-test npm-test harness live
 
 # Unit, integration and documentation tests alone, e.g. `just cargo-test -p redlatch`
 [group('test')]
@@ -24,6 +24,23 @@ cargo-test *ARGS:
 # 100,000 seeds of each profile, the exhaustive models, the planted bugs, the demo
 [group('test')]
 harness: (doubt "demo") (doubt "sim --seeds 100000") (doubt "model") (doubt "mutants")
+
+# Our two drivers on real servers that fail, as processes and in containers; needs `just wasm`
+[group('test')]
+live: (real "live --smoke --seed 1") \
+    (real "live --smoke --seed 1 --adapter wasm") \
+    (real "live --smoke --seed 1 --backend containers") \
+    (real "live --smoke --seed 1 --backend containers --adapter wasm")
+
+# One command of the harness with all features, as the tests build it, e.g. `just real "live --adapter rslock"`
+[group('test')]
+real ARGS:
+    @cargo build --locked --quiet --workspace --all-features --bin redlatch-harness
+    target/debug/redlatch-harness {{ ARGS }}
+
+# docs/scorecard.md, from runs of every client that comes with the harness: ten minutes
+[group('test')]
+scorecard: (real "scorecard --out docs/scorecard.md --out target/scorecard.html --out target/scorecard.json")
 
 # One command of the harness, e.g. `just doubt "replay --seed 0x11"`
 [group('test')]
