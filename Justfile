@@ -51,7 +51,7 @@ doubt ARGS:
 [group('test')]
 nightly: (doubt "sim --seeds 1000000") (doubt "model --nightly") (doubt "mutants")
 
-# Changes the source of the core line by line and lists the changes that no test notices: an hour or two
+# Changes the source of the core line by line and lists the changes that no test notices (docs/mutation.md): an hour or two
 [group('test')]
 mutate *ARGS:
     scripts/mutate.sh {{ ARGS }}
