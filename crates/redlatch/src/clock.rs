@@ -5,22 +5,30 @@ use std::time::{Duration, SystemTime};
 use redlatch_core::{Instant, Proposal, ProposalError};
 use tokio::sync::watch;
 
-/// The holder's clock: monotonic, and counting the time in which the machine was suspended, so that a
-/// laptop that wakes up finds its lock expired.
-#[cfg(any(target_os = "linux", target_os = "android"))]
+/// The holder's clock.
 pub(crate) fn now() -> Instant {
+    #[cfg(feature = "clock-faults")]
+    return crate::clock_faults::seen(machine());
+    #[cfg(not(feature = "clock-faults"))]
+    machine()
+}
+
+/// Monotonic, and counting the time in which the machine was suspended, so that a laptop that wakes up
+/// finds its lock expired.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn machine() -> Instant {
     since_origin(rustix::time::clock_gettime(rustix::time::ClockId::Boottime))
 }
 
-/// The holder's clock: on these systems `CLOCK_MONOTONIC` counts suspended time.
+/// On these systems `CLOCK_MONOTONIC` counts suspended time.
 #[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
-pub(crate) fn now() -> Instant {
+pub(crate) fn machine() -> Instant {
     since_origin(rustix::time::clock_gettime(rustix::time::ClockId::Monotonic))
 }
 
-/// The holder's clock: the performance counter, which counts suspended time.
+/// The performance counter, which counts suspended time.
 #[cfg(not(unix))]
-pub(crate) fn now() -> Instant {
+pub(crate) fn machine() -> Instant {
     static ORIGIN: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
     let elapsed = ORIGIN.get_or_init(std::time::Instant::now).elapsed();
     Instant::ZERO.saturating_add(elapsed)
@@ -51,6 +59,8 @@ pub(crate) fn until(at: Instant) -> Duration {
 /// Sleeps until about `at`. Timers stand still while the machine is suspended, so whoever wakes up
 /// compares the clock; [`watch_for_suspend`] wakes the sleepers after a suspend.
 pub(crate) async fn sleep_until(at: Option<Instant>) {
+    #[cfg(feature = "clock-faults")]
+    let until = |at| crate::clock_faults::on_timers(until(at));
     match at {
         Some(at) => tokio::time::sleep(until(at)).await,
         None => std::future::pending().await,

@@ -66,6 +66,8 @@ pub mod blocking;
 mod builder;
 mod client;
 mod clock;
+#[cfg(feature = "clock-faults")]
+pub mod clock_faults;
 mod drive;
 mod error;
 mod examine;
