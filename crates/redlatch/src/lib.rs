@@ -53,6 +53,7 @@
 //!
 //! - `tls` (on by default): `rediss://` URLs, with the system's certificates.
 //! - `tracing`: a span for each lock, and events for what happens to locks and connections.
+//! - `clock-faults`: for harnesses, a clock that is wrong on purpose.
 //!
 //! Features only add; none changes what happens.
 //!
