@@ -2,7 +2,7 @@
 //!
 //! [`RedisServer`] is one `redis-server` process and [`Cluster`] is n of them. [`FaultProxy`] stands
 //! in front of a server and does to single commands what a network may do to them: it is a link of
-//! `redlatch_harness::live`.
+//! `redlatch_harness::live`. [`Sentinels`] watch a server and its replicas.
 //! [`Certificates`] are made afresh for TLS, [`unique_resource`] names a lock that no other test
 //! touches, and [`eventually`] waits for what no call can wait for.
 //!
@@ -16,6 +16,7 @@
 mod builder;
 mod cluster;
 mod proxy;
+mod sentinel;
 mod server;
 mod tls;
 mod wait;
@@ -25,6 +26,7 @@ pub use cluster::Cluster;
 pub use proxy::{FaultProxy, Rule};
 pub use redlatch_harness::live::PATIENCE;
 pub use redlatch_harness::live::proxy::{Command, Connections, Fault, Match, Then};
+pub use sentinel::Sentinels;
 pub use server::{Owner, RedisServer};
 pub use tls::{Certificates, ClientAuth};
 pub use wait::eventually;

@@ -136,8 +136,28 @@ fn nodes_of_environment() -> Result<Vec<NodeAddress>, Failure> {
     let text = value
         .into_string()
         .map_err(|_| Failure::usage("REDLATCH_NODES is not UTF-8; write URLs, with %-escapes"))?;
-    let urls = text.split(|c: char| c == ',' || c.is_whitespace());
-    Ok(urls.filter(|url| !url.is_empty()).map(NodeAddress::unnamed).collect())
+    let mut urls: Vec<String> = Vec::new();
+    for words in text.split_whitespace() {
+        // A comma ends a URL, unless what follows is one more host of it.
+        let mut one_word = false;
+        for part in words.split(',').filter(|part| !part.is_empty()) {
+            match urls.last_mut() {
+                Some(url) if one_word && names_several(url) && !part.contains("://") => {
+                    *url += ",";
+                    *url += part;
+                }
+                Some(_) | None => urls.push(part.to_owned()),
+            }
+            one_word = true;
+        }
+    }
+    Ok(urls.iter().map(|url| NodeAddress::unnamed(url)).collect())
+}
+
+/// Whether the URL is of a kind that has several hosts.
+fn names_several(url: &str) -> bool {
+    let scheme = url.split("://").next().unwrap_or_default();
+    scheme.ends_with("+sentinel") || scheme.ends_with("+cluster")
 }
 
 /// The file to read, if one was named or is where it is looked for. One that was named must exist.

@@ -1,14 +1,17 @@
 //! Putting a client together.
 
+use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use redis::{ConnectionAddr, IntoConnectionInfo};
 use redlatch_core::wire::Dialect;
 use redlatch_core::{Quorum, Ttl};
 
+use crate::address;
 use crate::client::{Inner, Redlatch};
+use crate::dial::{self, Credentials, Dialer};
 use crate::drive::NodeDialect;
 use crate::error::BuildError;
 use crate::fake::World;
@@ -39,6 +42,7 @@ pub struct Builder {
     fence_retention: Option<Duration>,
     key_prefix: Vec<u8>,
     listener: Option<Listener>,
+    dialer: Dialer,
 }
 
 /// The plain dialect was asked for.
@@ -57,12 +61,19 @@ impl Builder {
             fence_retention: None,
             key_prefix: Vec::new(),
             listener: None,
+            dialer: Dialer::default(),
         }
     }
 
     /// Adds the node at `url`: `redis://`, `rediss://` for TLS (needs the feature `tls`), or
     /// `redis+unix://`, with user and password where needed. Errors and logs name it by its host and
     /// port. Every client must have the same nodes.
+    ///
+    /// `redis+sentinel://HOST:PORT,HOST:PORT/MASTER` is the server that these sentinels call the master
+    /// of that name, and `redis+cluster://HOST:PORT,HOST:PORT` (needs the feature `cluster`) a Redis
+    /// Cluster, which is one node: `rediss+sentinel` and `rediss+cluster` for TLS. User and password
+    /// before the hosts are those of the servers; sentinels may have their own, as
+    /// `?sentinel_username=…&sentinel_password=…`. Either may forget locks in a failover.
     pub fn node(self, url: impl AsRef<str>) -> Self {
         self.open(None, url.as_ref())
     }
@@ -75,8 +86,8 @@ impl Builder {
     /// Adds a node by a client that is already put together, with a TLS configuration for example.
     pub fn client(self, client: redis::Client) -> Self {
         #[cfg(feature = "tls")]
-        choose_crypto_provider();
-        let name = address(client.get_connection_info().addr());
+        address::choose_crypto_provider();
+        let name = address::display(client.get_connection_info().addr());
         self.add(Ok((name.into(), Endpoint::Client(Box::new(client)))))
     }
 
@@ -89,6 +100,56 @@ impl Builder {
         connection: impl redis::aio::ConnectionLike + Clone + Send + Sync + 'static,
     ) -> Self {
         self.add(Ok((name.into(), Endpoint::Connection(Box::new(connection)))))
+    }
+
+    /// Adds a node by a function that makes a connection, to be named `name` in errors and logs. It is
+    /// called, on a thread of the client's own, whenever there is none or the last one is broken.
+    pub fn connector<C, F>(
+        self,
+        name: impl Into<Arc<str>>,
+        connect: impl Fn() -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        C: redis::aio::ConnectionLike + Clone + Send + Sync + 'static,
+        F: Future<Output = redis::RedisResult<C>> + Send + 'static,
+    {
+        self.add(Ok((name.into(), Endpoint::Connector(dial::connector(connect)))))
+    }
+
+    /// Asks `provider` who we are whenever a connection is made, for passwords and tokens that change
+    /// while the client lives: it is told the node's name. What it tells goes before what the node's URL
+    /// has. A connection that is there is left as it is; Redis does the same when a password is changed.
+    /// Nodes that were added by a connection, or by a function that makes one, are not asked for.
+    ///
+    /// The time that it takes counts as time for connecting. Its error is shown to people, so it must
+    /// not have a secret in it.
+    ///
+    /// ```
+    /// use redlatch::{Credentials, Redlatch};
+    ///
+    /// let redlatch = Redlatch::builder()
+    ///     .node("redis://10.0.0.1")
+    ///     .credentials(async |_node| {
+    ///         let password = std::fs::read_to_string("/run/secrets/redis")?;
+    ///         Ok::<_, std::io::Error>(Credentials::new("locker", password.trim_end()))
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), redlatch::BuildError>(())
+    /// ```
+    pub fn credentials<F, E>(mut self, provider: impl Fn(&str) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Credentials, E>> + Send + 'static,
+        E: fmt::Display,
+    {
+        self.dialer.set_credentials(provider);
+        self
+    }
+
+    /// Resolves the names of hosts by `resolver` instead of the system. Names are resolved whenever a
+    /// connection is made, never before.
+    pub fn dns_resolver(mut self, resolver: impl redis::io::AsyncDNSResolver) -> Self {
+        self.dialer.set_resolver(resolver);
+        self
     }
 
     /// How long a connection may take to be made. It delays only the locks that have no majority
@@ -165,8 +226,15 @@ impl Builder {
             if nodes.iter().any(|node| *node.name() == name) {
                 return Err(BuildError::Duplicate { name });
             }
-            let (servers, warnings) = (servers.clone(), warnings.clone());
-            let node = Node::new(name, endpoint, self.connect_timeout, servers, warnings);
+            if self.restart_guard.is_some() && endpoint.is_cluster() {
+                return Err(BuildError::Options(
+                    "the restart guard is not for a Redis Cluster: its marker is in a slot of its own",
+                ));
+            }
+            let (dialer, servers, warnings) =
+                (self.dialer.clone(), servers.clone(), warnings.clone());
+            let node =
+                Node::new(name, endpoint, dialer, self.connect_timeout, servers, warnings);
             nodes.push(Arc::new(node));
         }
         Ok(Redlatch::from_inner(Inner {
@@ -205,7 +273,8 @@ impl Builder {
     }
 
     fn open(self, name: Option<Arc<str>>, url: &str) -> Self {
-        let node = endpoint(url).map(|(address, endpoint)| (name.unwrap_or(address), endpoint));
+        let node =
+            address::endpoint(url).map(|(address, endpoint)| (name.unwrap_or(address), endpoint));
         self.add(node)
     }
 
@@ -219,44 +288,5 @@ pub(crate) const fn guarded(dialect: NodeDialect) -> Guarded {
     match dialect {
         NodeDialect::Scripts(Dialect::Scripts { restart_guard: Some(_), .. }) => Guarded::Yes,
         NodeDialect::Scripts(_) | NodeDialect::Plain => Guarded::No,
-    }
-}
-
-/// The address and the client behind `url`. The error never repeats the URL: it may have a password.
-fn endpoint(url: &str) -> Result<(Arc<str>, Endpoint), String> {
-    if cfg!(not(feature = "tls")) && (url.starts_with("rediss:") || url.starts_with("valkeys:")) {
-        return Err("TLS needs the feature `tls` of the crate `redlatch`".to_owned());
-    }
-    let reason = |error: redis::RedisError| {
-        let text = error.to_string();
-        text.split(" - InvalidClientConfig").next().unwrap_or_default().to_owned()
-    };
-    let info = url.into_connection_info().map_err(reason)?;
-    #[cfg(feature = "tls")]
-    choose_crypto_provider();
-    let tcp = info.tcp_settings().clone().set_nodelay(true);
-    let client = redis::Client::open(info.set_tcp_settings(tcp)).map_err(reason)?;
-    let name = address(client.get_connection_info().addr());
-    Ok((name.into(), Endpoint::Client(Box::new(client))))
-}
-
-/// rustls panics at the first connection if features of other crates leave it a choice of providers
-/// and nobody has chosen; an application that has chosen is left alone.
-#[cfg(feature = "tls")]
-fn choose_crypto_provider() {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // It fails if somebody chose in between, which is as good.
-        drop(rustls::crypto::ring::default_provider().install_default());
-    }
-}
-
-/// Host and port, or path: what tells nodes apart and has no credentials in it.
-fn address(address: &ConnectionAddr) -> String {
-    match address {
-        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
-            if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-        }
-        ConnectionAddr::Unix(path) => path.display().to_string(),
-        _ => "unknown address".to_owned(),
     }
 }

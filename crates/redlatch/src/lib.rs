@@ -52,6 +52,7 @@
 //! # Features
 //!
 //! - `tls` (on by default): `rediss://` URLs, with the system's certificates.
+//! - `cluster`: a Redis Cluster as a node, `redis+cluster://` URLs.
 //! - `tracing`: a span for each lock, and events for what happens to locks and connections.
 //! - `clock-faults`: for harnesses, a clock that is wrong on purpose.
 //!
@@ -60,15 +61,18 @@
 //! # Non-features
 //!
 //! - Semaphores, read-write locks and re-entrant locks: Redlock is a mutex, and so is its proof.
-//! - Nodes with a failover inside (Sentinel, a cluster): a replica that takes over may have forgotten.
+//! - Safe failovers inside a node (Sentinel, a Redis Cluster): they work, but a replica that takes over
+//!   may have forgotten locks.
 //! - Retries by the Redis client: the protocol repeats what it may repeat.
 
+mod address;
 pub mod blocking;
 mod builder;
 mod client;
 mod clock;
 #[cfg(feature = "clock-faults")]
 pub mod clock_faults;
+mod dial;
 mod drive;
 mod error;
 mod examine;
@@ -84,6 +88,7 @@ mod value;
 
 pub use builder::Builder;
 pub use client::Redlatch;
+pub use dial::Credentials;
 pub use error::{
     AcquireError, AdoptError, BuildError, ExtendError, InvalidRequest, ReleaseError, UsingError,
     Vote, Votes,

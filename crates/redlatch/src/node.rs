@@ -2,18 +2,20 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{Shared, join4};
-use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::aio::ConnectionLike;
 use redlatch_core::Instant;
 use redlatch_core::wire::Compare;
 
 use crate::clock;
+use crate::dial::{Connector, Dialer, Sentinels, Watch};
 use crate::finding::{Problem, Told, Warnings};
 
 /// The most commands that may wait for one node; more would only pile up in memory.
@@ -21,6 +23,9 @@ const IN_FLIGHT_MAX: usize = 16_384;
 /// How long a node is left alone after connections to it failed, from the least to the most. The first
 /// that fails costs nothing yet: it may have been cut off by a restart that is over by now.
 const RECONNECT_DELAY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// How often a sentinel is asked whether the master is still where it was: soon beside a failover, which
+/// takes seconds, and next to nothing for a sentinel.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -28,8 +33,24 @@ type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub(crate) enum Endpoint {
     /// Connections are ours to make.
     Client(Box<redis::Client>),
+    /// As well, to the master that these name.
+    Sentinels(Box<Sentinels>),
+    /// As well, to the servers of the Redis Cluster that these know.
+    #[cfg(feature = "cluster")]
+    Cluster(Vec<redis::ConnectionInfo>),
+    /// The application makes a connection whenever it is asked.
+    Connector(Connector),
     /// A connection that the application made and keeps alive.
     Connection(Box<dyn Channel>),
+}
+
+impl Endpoint {
+    pub(crate) const fn is_cluster(&self) -> bool {
+        #[cfg(feature = "cluster")]
+        return matches!(self, Self::Cluster(_));
+        #[cfg(not(feature = "cluster"))]
+        return false;
+    }
 }
 
 /// Something that commands can be sent on: object-safe, cheap to clone.
@@ -53,6 +74,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Channel for C {
 pub(crate) struct Node {
     name: Arc<str>,
     endpoint: Endpoint,
+    dialer: Dialer,
     connect_timeout: Duration,
     state: Mutex<State>,
     /// When the node last answered anything, in nanoseconds of our clock.
@@ -205,6 +227,7 @@ impl Node {
     pub(crate) fn new(
         name: Arc<str>,
         endpoint: Endpoint,
+        dialer: Dialer,
         connect_timeout: Duration,
         servers: Arc<Servers>,
         warnings: Arc<Warnings>,
@@ -213,6 +236,7 @@ impl Node {
         Self {
             name,
             endpoint,
+            dialer,
             connect_timeout,
             state: Mutex::new(state),
             heard: AtomicU64::new(0),
@@ -290,9 +314,10 @@ impl Node {
         command: redis::Cmd,
     ) -> redis::RedisResult<redis::Value> {
         let _place = Place::take(&self.in_flight)?;
-        let result = link.channel.send(command).await;
+        let result = link.channel.send(command).await.and_then(redis::Value::extract_error);
         match &result {
             Err(error) if error.is_unrecoverable_error() => self.broken(link),
+            Err(error) if is_read_only(error) => self.demoted(link, error),
             Ok(_) | Err(_) => {
                 self.heard.store(clock::now().as_nanos(), Ordering::Relaxed);
             }
@@ -305,6 +330,39 @@ impl Node {
         let mut state = self.state();
         if matches!(&*state, State::Up { link: up, .. } if up.generation == link.generation) {
             *state = State::Down { retry_at: Instant::ZERO, failures: 0, error: None };
+        }
+    }
+
+    /// Forgets `link` to a server that has become a replica, and so is not the node any more where names
+    /// lead elsewhere by now. Where they do not, it is found to be the same again: not too often.
+    fn demoted(&self, link: &Link, error: &redis::RedisError) {
+        let mut state = self.state();
+        if !matches!(self.endpoint, Endpoint::Connection(_))
+            && matches!(&*state, State::Up { link: up, .. } if up.generation == link.generation)
+        {
+            let retry_at = clock::now().saturating_add(RECONNECT_DELAY.0);
+            let error = Some(Failure::from(error));
+            *state = State::Down { retry_at, failures: 1, error };
+        }
+    }
+
+    /// Forgets the connection once its server is not the node any more. Ends with the connection, or
+    /// with the sentinel: then the connection breaks, or the server refuses to write, a little later.
+    async fn watch(node: Weak<Self>, generation: u64, mut watch: Watch) {
+        loop {
+            tokio::time::sleep(WATCH_EVERY).await;
+            let moved = tokio::time::timeout(WATCH_EVERY, watch.has_moved()).await;
+            let Some(node) = node.upgrade() else { return };
+            let mut state = node.state();
+            match (&*state, moved) {
+                (State::Up { link, .. }, Ok(Ok(true))) if link.generation == generation => {
+                    *state = State::Down { retry_at: Instant::ZERO, failures: 0, error: None };
+                    return;
+                }
+                (State::Up { link, .. }, Ok(Ok(false)) | Err(_))
+                    if link.generation == generation => {}
+                (State::Up { .. } | State::Down { .. } | State::Connecting { .. }, _) => return,
+            }
         }
     }
 
@@ -363,27 +421,22 @@ impl Node {
     }
 
     /// Opens a connection and finds out whose it is, within the time for connecting.
-    async fn open(&self) -> Result<Link, Failure> {
+    async fn open(self: &Arc<Self>) -> Result<Link, Failure> {
         let link = tokio::time::timeout(self.connect_timeout, async {
-            let channel: Arc<dyn Channel> = match &self.endpoint {
-                Endpoint::Client(client) => Arc::new(self.dial(client).await?),
-                Endpoint::Connection(channel) => channel.boxed_clone().into(),
-            };
-            self.identify(channel).await
+            let dial = self.dialer.dial(&self.name, &self.endpoint, self.connect_timeout);
+            // It calls what the application gave us. A panic there must not be the end of the node.
+            let dialed = AssertUnwindSafe(dial).catch_unwind().await;
+            let dialed = dialed.unwrap_or_else(|_| Err("making a connection panicked".into()))?;
+            let link = self.identify(dialed.channel).await?;
+            if let Some(watch) = dialed.watch {
+                tokio::spawn(Self::watch(Arc::downgrade(self), link.generation, watch));
+            }
+            Ok(link)
         });
         link.await.unwrap_or_else(|_| {
             let millis = self.connect_timeout.as_millis();
             Err(Failure::from(format!("not connected within {millis} ms").as_str()))
         })
-    }
-
-    async fn dial(&self, client: &redis::Client) -> Result<MultiplexedConnection, Failure> {
-        // Every timeout is ours: the one around `open`, and the deadline of each command.
-        let config = redis::AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(None);
-        let connection = client.get_multiplexed_async_connection_with_config(&config).await;
-        connection.map_err(|error| Failure::from(&error))
     }
 
     /// Asks the server who it is. One that does not tell, because the user may not ask, is taken as
@@ -408,6 +461,12 @@ impl Node {
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
+}
+
+/// Whether a server refuses to write because it is a replica. Redis below 7.0 wraps what a script met.
+fn is_read_only(error: &redis::RedisError) -> bool {
+    error.code() == Some("READONLY")
+        || error.detail().is_some_and(|detail| detail.contains(": READONLY "))
 }
 
 /// What a server tells of itself. It tells nothing if the user may not ask.

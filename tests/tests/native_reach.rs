@@ -1,0 +1,431 @@
+//! Nodes that are more than one server with one address: masters that sentinels name, Redis Clusters,
+//! names and passwords that change; and both versions of the protocol that servers speak.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use redis::Value;
+use redlatch::{
+    AcquireError, BuildError, Builder, Credentials, Guard, LockState, Options, Redlatch,
+};
+use redlatch_tests::{Cluster, Owner, PATIENCE, RedisServer, Sentinels, eventually};
+
+/// Longer than any test runs.
+const FOREVER: Duration = Duration::from_secs(600);
+const PASSWORD: &str = "correct-horse-battery-staple";
+const SENTINEL_PASSWORD: &str = "guard-dog";
+
+fn options() -> Options {
+    Options::new(FOREVER).node_timeout(PATIENCE).wait(6 * PATIENCE)
+}
+
+fn builder() -> Builder {
+    Redlatch::builder().connect_timeout(PATIENCE)
+}
+
+/// All that is done to a lock, but its release.
+async fn hold(redlatch: &Redlatch, resource: &str) -> Guard {
+    let guard = redlatch.try_acquire(resource, options()).await.expect("a free lock");
+    let error = redlatch.try_acquire(resource, options()).await.expect_err("it is taken");
+    assert!(matches!(error, AcquireError::Contended { .. }), "{error:?}");
+    let inspection = redlatch.inspect(resource).await.expect("a name");
+    assert!(matches!(inspection.state, LockState::Held { .. }), "{inspection:?}");
+    guard.extend().await.expect("an extension");
+    guard
+}
+
+// Protocols.
+
+#[tokio::test]
+async fn both_versions_of_the_protocol_carry_everything() {
+    let server = RedisServer::start();
+    for (protocol, version) in [("resp2", "resp=2"), ("resp3", "resp=3")] {
+        let node = || builder().node(format!("{}?protocol={protocol}", server.url()));
+        let guarded = node().restart_guard(FOREVER).build().expect("a client");
+        guarded.declare_fresh().await;
+        for redlatch in [node().build(), node().plain().build(), Ok(guarded)] {
+            let redlatch = redlatch.expect("a client");
+            let guard = hold(&redlatch, "job").await;
+            let clients: String = server.query(&["CLIENT", "LIST"]);
+            assert!(clients.contains(version), "{clients}");
+            guard.release().await.expect("a release");
+            assert_eq!(server.owner_of("job"), Owner::Nobody);
+        }
+    }
+}
+
+// Sentinels.
+
+/// A master and its replica, and three sentinels that watch them.
+struct Watched {
+    sentinels: Sentinels,
+    servers: Cluster,
+}
+
+impl Watched {
+    async fn start() -> Self {
+        let servers = Cluster::start_with(2, |_, builder| {
+            // Without the wait for more replicas, which there are none of.
+            let args = ["--masterauth", PASSWORD, "--repl-diskless-sync-delay", "0"];
+            builder.password(PASSWORD).args(&args)
+        });
+        let port = servers[0].port().to_string();
+        servers[1].command(&["REPLICAOF", "127.0.0.1", &port]);
+        let synced =
+            || servers[0].query::<String>(&["INFO", "replication"]).contains("state=online");
+        eventually("the replica follows", async || synced()).await;
+        let sentinels = Sentinels::start(3, SENTINEL_PASSWORD, &servers[0], PASSWORD);
+        let watched = Self { sentinels, servers };
+        let known = || watched.ask::<Vec<Value>>("REPLICAS").is_ok_and(|them| them.len() == 1);
+        eventually("the replica is known", async || known()).await;
+        watched
+    }
+
+    fn url(&self) -> String {
+        self.url_with(&self.sentinels.hosts())
+    }
+
+    fn url_with(&self, hosts: &str) -> String {
+        let master = Sentinels::MASTER;
+        let login = format!("sentinel_username=default&sentinel_password={SENTINEL_PASSWORD}");
+        format!("redis+sentinel://:{PASSWORD}@{hosts}/{master}?{login}")
+    }
+
+    fn ask<T: redis::FromRedisValue>(&self, question: &str) -> redis::RedisResult<T> {
+        self.sentinels.try_query(SENTINEL_PASSWORD, &[question, Sentinels::MASTER])
+    }
+
+    /// Begins a failover to the replica.
+    async fn fail_over(&self) {
+        let begun = || self.ask::<()>("FAILOVER").is_ok();
+        eventually("the failover begins", async || begun()).await;
+    }
+
+    fn replica_leads(&self) -> bool {
+        // Sentinels cut all connections to a server whose role they change, ours as well.
+        let info = self.servers[1].try_query::<String>(&["INFO", "replication"]);
+        info.is_ok_and(|info| info.contains("role:master"))
+    }
+}
+
+/// R5: at worst the node's answer is not known.
+#[tokio::test]
+async fn a_failover_moves_the_node_and_locks_are_got_meanwhile() {
+    let watched = Watched::start().await;
+    let others = Cluster::start(2);
+    let builder = others.urls().iter().fold(builder(), |builder, url| builder.node(url));
+    let redlatch = builder.node(watched.url()).build().expect("a client");
+    let held = hold(&redlatch, "job").await;
+    let owner = || watched.servers[0].owner_of("job");
+    eventually("the master has a key", async || owner() != Owner::Nobody).await;
+
+    watched.fail_over().await;
+    let meanwhile = async || {
+        let guard = redlatch.try_acquire("other", options()).await.expect("a majority");
+        guard.release().await.expect("a majority");
+        watched.replica_leads()
+    };
+    eventually("the replica has taken over", meanwhile).await;
+    let moved = async || {
+        let guard = redlatch.try_acquire("third", options()).await.expect("a majority");
+        let on_new = watched.servers[1].owner_of("third") != Owner::Nobody;
+        guard.release().await.expect("a majority");
+        on_new
+    };
+    eventually("the node is the new master", moved).await;
+    held.release().await.expect("a majority");
+}
+
+/// R16: what is promoted has another `run_id`, and votes when its master's keys have expired.
+#[tokio::test]
+async fn the_restart_guard_sees_a_failover() {
+    let watched = Watched::start().await;
+    let redlatch = builder().node(watched.url()).restart_guard(FOREVER).build().expect("a client");
+    assert_eq!(redlatch.declare_fresh().await.len(), 1);
+    let guard = redlatch.try_acquire("job", options()).await.expect("a free lock");
+    watched.fail_over().await;
+    eventually("the replica has taken over", async || watched.replica_leads()).await;
+    let quarantined = async || {
+        let result = redlatch.try_acquire("other", options()).await;
+        matches!(result, Err(AcquireError::Quarantined { .. }))
+    };
+    eventually("the new master does not vote", quarantined).await;
+    drop(guard);
+}
+
+#[tokio::test]
+async fn a_sentinel_that_hangs_or_is_down_is_in_nobodys_way() {
+    let watched = Watched::start().await;
+    let hung = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let hung_addr = hung.local_addr().expect("its address");
+    let down = Cluster::start(1);
+    down[0].kill();
+    let hosts = format!("{hung_addr},{},{}", down[0].addr(), watched.sentinels.hosts());
+    let redlatch = builder().node(watched.url_with(&hosts)).build().expect("a client");
+    hold(&redlatch, "job").await.release().await.expect("a release");
+    assert_eq!(format!("{redlatch:?}").matches(PASSWORD).count(), 0);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_sentinels_is_told_without_passwords() {
+    let watched = Watched::start().await;
+    let wrong_name = watched.url().replace(Sentinels::MASTER, "nobody");
+    let wrong_login = watched.url().replace(SENTINEL_PASSWORD, "s3cret");
+    for (url, reason) in
+        [(wrong_name, "knows no master nobody"), (wrong_login, "sentinel 127.0.0.1")]
+    {
+        let redlatch = builder().node(url).build().expect("a client");
+        let error = redlatch.try_acquire("job", options()).await.expect_err("no node");
+        let text = format!("{error} {error:?}");
+        assert!(text.contains(reason), "{text}");
+        for secret in [PASSWORD, SENTINEL_PASSWORD, "s3cret"] {
+            assert!(!text.contains(secret), "{text}");
+        }
+    }
+}
+
+#[test]
+fn an_address_with_several_hosts_that_does_not_work_is_told_without_its_password() {
+    let table = [
+        "redis+sentinel://:s3cret@host",
+        "redis+sentinel://:s3cret@/mymaster",
+        "redis+sentinel://:s3cret@one,,two/mymaster",
+        "redis+sentinel://:s3cret@host:port/mymaster",
+        "redis+sentinel://:s3cret@host/mymaster/s3cret",
+        "redis+sentinel://host/mymaster?sentinel_username=s3cret",
+        "redis+sentinel://host/mymaster?s3cret=1",
+        "redis+cluster://:s3cret@one:7000,two:port",
+        "redis+cluster://:s3cret@",
+        "redis+cluster://host?s3cret=1",
+    ];
+    for url in table {
+        let error = Redlatch::builder().node(url).build().expect_err(url);
+        assert!(matches!(&error, BuildError::Address { index: 0, .. }), "{url}: {error:?}");
+        let text = format!("{error} {error:?}");
+        assert!(!text.contains("s3cret"), "{url}: {text}");
+    }
+}
+
+// Redis Cluster.
+
+/// Three masters with a third of the slots each.
+async fn redis_cluster() -> Cluster {
+    const SLOTS: [(&str, &str); 3] = [("0", "5460"), ("5461", "10922"), ("10923", "16383")];
+    // The bus has a port of its own, because ours plus 10,000 need not be a port.
+    let buses = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
+    let buses = buses.map(|bus| bus.local_addr().expect("its address").port().to_string());
+    let servers = Cluster::start_with(3, |index, builder| {
+        let builder = builder.args(&["--cluster-enabled", "yes", "--cluster-node-timeout", "5000"]);
+        builder.args(&["--cluster-port", &buses[index]])
+    });
+    for (server, (first, last)) in servers.iter().zip(SLOTS) {
+        server.command(&["CLUSTER", "ADDSLOTSRANGE", first, last]);
+    }
+    for (server, bus) in servers.iter().zip(&buses).skip(1) {
+        let port = server.port().to_string();
+        servers[0].command(&["CLUSTER", "MEET", "127.0.0.1", &port, bus]);
+    }
+    let joined = |server: &RedisServer| {
+        let info: String = server.query(&["CLUSTER", "INFO"]);
+        info.contains("cluster_state:ok") && info.contains("cluster_slots_assigned:16384")
+    };
+    eventually("the cluster is one", async || servers.iter().all(joined)).await;
+    servers
+}
+
+fn cluster_url(servers: &Cluster) -> String {
+    let hosts: Vec<_> = servers.iter().map(|server| server.addr().to_string()).collect();
+    format!("redis+cluster://{}", hosts.join(","))
+}
+
+#[tokio::test]
+async fn a_redis_cluster_is_one_node() {
+    let servers = redis_cluster().await;
+    let redlatch = builder().node(cluster_url(&servers)).build().expect("a client");
+    let plain = builder().node(cluster_url(&servers)).plain().build().expect("a client");
+    // Names in slots of all three.
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        let guard = hold(&redlatch, name).await;
+        assert!(guard.fence().is_some());
+        guard.release().await.expect("a release");
+        hold(&plain, name).await.release().await.expect("a release");
+    }
+    let guard = redlatch.try_acquire(["{order:7}:stock", "{order:7}:invoice"], options()).await;
+    let guard = guard.expect("free locks");
+    guard.extend().await.expect("an extension");
+    guard.release().await.expect("a release");
+    let used = |server: &RedisServer| server.query::<i64>(&["DBSIZE"]) > 0;
+    assert!(servers.iter().all(used), "every server has fences");
+}
+
+/// `ASK` while it moves, `MOVED` afterwards.
+#[tokio::test]
+async fn a_lock_follows_its_slot_to_another_server() {
+    let servers = redis_cluster().await;
+    let redlatch = builder().node(cluster_url(&servers)).build().expect("a client");
+    let guard = hold(&redlatch, "job").await;
+    let slot: u16 = servers[0].query(&["CLUSTER", "KEYSLOT", "job"]);
+    let home = usize::from(slot / 5461).min(2);
+    let (from, to) = (&servers[home], &servers[(home + 1) % 3]);
+    let slot = slot.to_string();
+    let id = |server: &RedisServer| server.query::<String>(&["CLUSTER", "MYID"]);
+    let (from_id, to_id) = (id(from), id(to));
+    to.command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]);
+    from.command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]);
+    for key in from.query::<Vec<String>>(&["CLUSTER", "GETKEYSINSLOT", &slot, "10"]) {
+        from.command(&["MIGRATE", "127.0.0.1", &to.port().to_string(), &key, "0", "5000"]);
+    }
+    guard.extend().await.expect("an extension on the way");
+    for server in [to, from] {
+        server.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]);
+    }
+    let error = redlatch.try_acquire("job", options()).await.expect_err("it is taken");
+    assert!(matches!(error, AcquireError::Contended { .. }), "{error:?}");
+    let first = guard.fence();
+    guard.release().await.expect("a release");
+    // R15: the fence came along.
+    let guard = redlatch.try_acquire("job", options()).await.expect("a free lock");
+    assert!(guard.fence() > first);
+}
+
+#[test]
+fn a_redis_cluster_has_no_restart_guard() {
+    let cluster = Redlatch::builder().node("redis+cluster://host").restart_guard(FOREVER).build();
+    assert!(matches!(cluster, Err(BuildError::Options(_))), "{cluster:?}");
+}
+
+// Credentials that change.
+
+#[tokio::test]
+async fn a_password_that_changes_is_asked_for_at_each_connection() {
+    let server = RedisServer::start();
+    server.command(&["ACL", "SETUSER", "locker", "reset", "on", ">first", "~*", "+@all"]);
+    let password = Arc::new(Mutex::new("first"));
+    let given = password.clone();
+    let provider = move |node: &str| {
+        assert!(node.starts_with("127.0.0.1:"), "{node}");
+        let password = *given.lock().expect("no panic");
+        std::future::ready(Ok::<_, String>(Credentials::new("locker", password)))
+    };
+    let redlatch = builder().node(server.url()).credentials(provider).build().expect("a client");
+    let guard = hold(&redlatch, "job").await;
+    let kill = || server.command(&["CLIENT", "KILL", "USER", "locker"]);
+
+    // On the server alone: nobody is let in, and nobody's password is told.
+    server.command(&["ACL", "SETUSER", "locker", "resetpass", ">second"]);
+    kill();
+    let error = redlatch.try_acquire("other", options()).await.expect_err("a wrong password");
+    let text = format!("{error} {error:?}");
+    assert!(text.contains("127.0.0.1") && !text.contains("first"), "{text}");
+
+    *password.lock().expect("no panic") = "second";
+    let let_in = async || redlatch.try_acquire("other", options()).await.is_ok();
+    eventually("the new password is used", let_in).await;
+    guard.release().await.expect("a release");
+    assert!(!format!("{:?}", Credentials::new("locker", "second")).contains("second"));
+}
+
+#[tokio::test]
+async fn a_provider_that_fails_or_panics_is_asked_again() {
+    let server = RedisServer::builder().password(PASSWORD).start();
+    let times = Arc::new(Mutex::new(0));
+    let provider = move |_: &str| {
+        let time = {
+            let mut times = times.lock().expect("no panic");
+            *times += 1;
+            *times
+        };
+        async move {
+            assert_ne!(time, 2, "the second time it panics");
+            let credentials = Credentials::password(PASSWORD);
+            if time > 2 { Ok(credentials) } else { Err("the vault is sealed") }
+        }
+    };
+    let url = format!("redis://{}", server.addr());
+    let redlatch = builder().node(url).credentials(provider).build().expect("a client");
+    let mut told = Vec::new();
+    let let_in = async || match redlatch.try_acquire("job", options()).await {
+        Ok(_) => true,
+        Err(error) => {
+            told.push(error.to_string());
+            false
+        }
+    };
+    let mut let_in = let_in;
+    eventually("it is let in at last", async || let_in().await).await;
+    let told = told.join("\n");
+    assert!(!told.contains(PASSWORD), "{told}");
+}
+
+// Names that lead elsewhere.
+
+/// Leads every name to these addresses.
+struct Names(Arc<Mutex<Vec<SocketAddr>>>);
+
+impl redis::io::AsyncDNSResolver for Names {
+    fn resolve<'a, 'b: 'a>(
+        &'a self,
+        host: &'b str,
+        _port: u16,
+    ) -> redis::RedisFuture<'a, Box<dyn Iterator<Item = SocketAddr> + Send + 'a>> {
+        assert_eq!(host, "node.example");
+        let addresses = self.0.lock().expect("no panic").clone();
+        Box::pin(async move {
+            Ok(Box::new(addresses.into_iter()) as Box<dyn Iterator<Item = _> + Send>)
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_name_is_resolved_at_each_connection() {
+    let servers = Cluster::start(2);
+    let addresses = Arc::new(Mutex::new(vec![servers[0].addr()]));
+    let names = Names(addresses.clone());
+    let node = builder().node("redis://node.example").dns_resolver(names);
+    let redlatch = node.build().expect("a client");
+    hold(&redlatch, "job").await.release().await.expect("a release");
+
+    // The old address stays in the list: whichever answers is the server.
+    *addresses.lock().expect("no panic") = vec![servers[0].addr(), servers[1].addr()];
+    servers[0].kill();
+    let moved = async || redlatch.try_acquire("job", options()).await.is_ok();
+    eventually("the name leads to the other server", moved).await;
+    let fences: Vec<String> = servers[1].query(&["KEYS", "redlatch:fence:*"]);
+    assert_eq!(fences, ["redlatch:fence:{job}"]);
+}
+
+/// As where a name has been given to another server, and the old one has become its replica.
+#[tokio::test]
+async fn a_node_that_has_become_a_replica_is_looked_for_anew() {
+    let servers = Cluster::start(2);
+    let addresses = Arc::new(Mutex::new(vec![servers[0].addr()]));
+    let names = Names(addresses.clone());
+    let node = builder().node("redis://node.example").dns_resolver(names);
+    let redlatch = node.build().expect("a client");
+    hold(&redlatch, "job").await.release().await.expect("a release");
+    *addresses.lock().expect("no panic") = vec![servers[1].addr()];
+    // No connection is closed by that.
+    servers[0].command(&["REPLICAOF", "127.0.0.1", &servers[1].port().to_string()]);
+    let moved = async || redlatch.try_acquire("job", options()).await.is_ok();
+    eventually("the name leads to the other server", moved).await;
+}
+
+#[tokio::test]
+async fn a_connector_is_called_for_each_connection() {
+    let server = RedisServer::start();
+    let calls = Arc::new(Mutex::new(0));
+    let (counted, url) = (calls.clone(), server.url());
+    let connect = move || {
+        *counted.lock().expect("no panic") += 1;
+        let client = redis::Client::open(url.clone());
+        async move { client?.get_multiplexed_async_connection().await }
+    };
+    let redlatch = builder().connector("mine", connect).build().expect("a client");
+    hold(&redlatch, "job").await.release().await.expect("a release");
+    assert_eq!(*calls.lock().expect("no panic"), 1);
+    server.restart();
+    let again = async || redlatch.try_acquire("job", options()).await.is_ok();
+    eventually("a new connection works", again).await;
+    assert_eq!(*calls.lock().expect("no panic"), 2);
+}
