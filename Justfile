@@ -41,6 +41,10 @@ real ARGS:
 # docs/scorecard.md, from runs of every client that comes with the harness: ten minutes
 [group('test')]
 scorecard: (real "scorecard --out docs/scorecard.md --out target/scorecard.html --out target/scorecard.json")
+# The native driver on every server that the registries have, as a table
+[group('test')]
+compat:
+    @scripts/compat.sh
 
 # One command of the harness, e.g. `just doubt "replay --seed 0x11"`
 [group('test')]

@@ -5,9 +5,11 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
-servers="$root/target/servers"
-redis_min=8.4  # the first with DELEX and SET … IFEQ
-valkey_min=9.0 # the first with DELIFEQ; SET … IFEQ came with 8.1
+# Other suites, places and versions: compat.sh.
+servers=${SERVERS_PLACE:-$root/target/servers}
+suites=${SERVERS_SUITES:-sid experimental}
+redis_min=${SERVERS_REDIS:-8.4}   # the first with DELEX and SET … IFEQ
+valkey_min=${SERVERS_VALKEY:-9.0} # the first with DELIFEQ; SET … IFEQ came with 8.1
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 version_of() { "$servers/$1/$1-server" --version 2>/dev/null | sed -n 's/.* v=\([0-9.]*\).*/\1/p'; }
@@ -35,7 +37,7 @@ write_apt_config() { # write_apt_config MIRROR
     mkdir -p "$apt/lists/partial" "$apt/archives/partial"
     : >"$apt/status"
     local suite
-    for suite in sid experimental; do echo "deb [signed-by=$keyring] $1 $suite main"; done >"$apt/sources.list"
+    for suite in $suites; do echo "deb [signed-by=$keyring] $1 $suite main"; done >"$apt/sources.list"
     cat >"$apt/apt.conf" <<EOF
 Dir::Etc::SourceList "$apt/sources.list";
 Dir::Etc::SourceParts "/dev/null";
@@ -77,14 +79,18 @@ unpack() { # unpack NAME
     (cd "$apt/archives" && apt-get -c "$apt/apt.conf" -qq download "$package" $found >/dev/null)
     local deb
     for deb in "$apt"/archives/*.deb; do dpkg-deb -x "$deb" "$place/root" && rm "$deb"; done
-    loader=$(cd "$place/root" && find usr/lib* -name 'ld-linux*.so.*' | sort | head -n 1)
-    libc=$(cd "$place/root" && find usr/lib -name libc.so.6 | head -n 1)
+    # Debian 12 still has them outside of usr/.
+    loader=$(cd "$place/root" && find . -type f -name 'ld-linux*.so.*' | sort | head -n 1)
+    libc=$(cd "$place/root" && find . -type f -name libc.so.6 | sort | head -n 1)
+    libc=${libc%/*}
+    libc=${libc#./}
+    libc=${libc#usr/}
     rm -rf "$place/root/usr/share" "$place/root/etc" "$place/root/var"
     # The server and its checkers are one program, which looks at the name it was called by.
     cat >"$place/$name-server" <<EOF
 #!/bin/sh
 root=\$(cd "\${0%/*}" && pwd)/root
-exec "\$root/$loader" --argv0 $name-server --library-path "\$root/${libc%/*}" "\$root/usr/bin/$name-check-rdb" "\$@"
+exec "\$root/${loader#./}" --argv0 $name-server --library-path "\$root/usr/$libc:\$root/$libc" "\$root/usr/bin/$name-check-rdb" "\$@"
 EOF
     chmod 755 "$place/$name-server"
     rm -rf "${servers:?}/$name"
@@ -114,6 +120,6 @@ want=$(missing)
 for name in $want; do
     min=${name}_min
     say "newer-servers: $name-server ${!min} or newer is missing; put the program, or a link to it, at"
-    say "    target/servers/$name/$name-server"
+    say "    ${servers#"$root"/}/$name/$name-server"
 done
 [ -z "$want" ]

@@ -4,12 +4,11 @@ use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
 
 use redis::{Client, FromRedisValue, RedisResult};
+use redlatch_harness::live::{PATIENCE, process};
+use redlatch_harness::port::Port;
 use tempfile::TempDir;
 
-use crate::port::Port;
-use crate::process;
 use crate::server::RedisServer;
-use crate::wait::PATIENCE;
 
 /// Real sentinels (`redis-server --sentinel`) that watch one master; gone when this is dropped.
 #[derive(Debug)]
@@ -64,7 +63,7 @@ impl Sentinels {
 impl Sentinel {
     fn start(count: usize, password: &str, master: &RedisServer, servers: &str) -> Self {
         let directory = TempDir::with_prefix("redlatch-").expect("a temporary directory");
-        let port = Port::reserve();
+        let port = Port::reserve().expect("a free port");
         let (name, quorum) = (Sentinels::MASTER, count / 2 + 1);
         let config = format!(
             "port {}\nbind 127.0.0.1\nrequirepass {password}\nsentinel sentinel-pass {password}\n\

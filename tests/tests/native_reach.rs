@@ -259,6 +259,32 @@ async fn a_redis_cluster_is_one_node() {
     assert!(servers.iter().all(used), "every server has fences");
 }
 
+/// What the guide adds to the rights of any user.
+#[tokio::test]
+async fn a_user_of_a_redis_cluster_needs_to_see_its_slots() {
+    const RIGHTS: &str =
+        "~job:* ~redlatch:fence:{job:*} +evalsha +eval +get +set +pttl +pexpire +del";
+    let servers = redis_cluster().await;
+    let url = cluster_url(&servers).replacen("://", &format!("://locker:{PASSWORD}@"), 1);
+    let password = format!(">{PASSWORD}");
+    let user = ["ACL", "SETUSER", "locker", "reset", "on", password.as_str()];
+    let attempt = async |right: &str| {
+        for server in &servers {
+            let rights: Vec<_> = RIGHTS.split(' ').chain([right]).collect();
+            server.command(&[&user, rights.as_slice()].concat());
+        }
+        let redlatch = builder().node(&url).build().expect("a client");
+        let guard = redlatch.try_acquire("job:1", options()).await?;
+        guard.extend().await.expect("an extension");
+        guard.release().await.expect("a release");
+        Ok::<_, AcquireError>(())
+    };
+    attempt("+cluster|slots").await.expect("these rights are enough");
+    let error = attempt("+ping").await.expect_err("the slots are needed");
+    assert!(matches!(error, AcquireError::NoQuorum { .. }), "{error:?}");
+    assert!(!error.to_string().contains(PASSWORD), "{error}");
+}
+
 /// `ASK` while it moves, `MOVED` afterwards.
 #[tokio::test]
 async fn a_lock_follows_its_slot_to_another_server() {

@@ -84,6 +84,21 @@ fn nodes_in_the_environment_stand_between_commas_and_spaces() {
 }
 
 #[test]
+fn a_node_in_the_environment_may_have_several_hosts() {
+    let nodes = "redis+sentinel://127.0.0.1:1,127.0.0.1:2/main,redis+cluster://127.0.0.1:3,127.0.0.1:4 \
+                 redis://127.0.0.1:5,redis://127.0.0.1:6";
+    let mut command = redlatch(&[], ["status", "report"]);
+    command.env("REDLATCH_NODES", nodes);
+    let output = ended(command);
+    let text = format!("{}{}", output.stdout, output.stderr);
+    for name in
+        ["127.0.0.1:1,127.0.0.1:2/main", "127.0.0.1:3,127.0.0.1:4", "127.0.0.1:5", "127.0.0.1:6"]
+    {
+        assert!(text.contains(&format!("  {name}: ")), "{name}: {text}");
+    }
+}
+
+#[test]
 fn a_key_prefix_stands_before_the_name_on_the_nodes() {
     let cluster = Cluster::start(1);
     let resource = unique_resource("prefix");
