@@ -134,10 +134,10 @@ impl Servers {
         let guard = redlatch.try_acquire("seen", options()).await.map_err(|e| e.to_string())?;
         let held = redlatch.inspect("seen").await.map_err(|error| error.to_string())?;
         guard.release().await.map_err(|error| error.to_string())?;
-        match held.state {
-            LockState::Held { .. } => Ok("yes".to_owned()),
-            other => Err(format!("{other:?}: {held:?}")),
+        if !matches!(held.state, LockState::Held { .. }) {
+            return Err(format!("{held:?}"));
         }
+        Ok("yes".to_owned())
     }
 }
 

@@ -137,6 +137,10 @@ impl Dialer {
         &self,
         node: &str,
         endpoint: &Endpoint,
+        #[cfg_attr(
+            not(feature = "cluster"),
+            expect(unused_variables, reason = "only a client of clusters has timeouts of its own")
+        )]
         connect_timeout: Duration,
     ) -> Result<Dialed, Failure> {
         let failure = |error: redis::RedisError| Failure::from(&error);
