@@ -129,7 +129,7 @@ impl Builder {
     ///
     /// let redlatch = Redlatch::builder()
     ///     .node("redis://10.0.0.1")
-    ///     .credentials(async |_node| {
+    ///     .credentials(|_node: &str| async {
     ///         let password = std::fs::read_to_string("/run/secrets/redis")?;
     ///         Ok::<_, std::io::Error>(Credentials::new("locker", password.trim_end()))
     ///     })
