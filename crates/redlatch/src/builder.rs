@@ -233,8 +233,7 @@ impl Builder {
             }
             let (dialer, servers, warnings) =
                 (self.dialer.clone(), servers.clone(), warnings.clone());
-            let node =
-                Node::new(name, endpoint, dialer, self.connect_timeout, servers, warnings);
+            let node = Node::new(name, endpoint, dialer, self.connect_timeout, servers, warnings);
             nodes.push(Arc::new(node));
         }
         Ok(Redlatch::from_inner(Inner {
