@@ -241,7 +241,7 @@ fn an_inspection_tells_who_holds_what() {
 #[test]
 fn tokens_that_differ_in_one_digit_are_told_apart() {
     let scripts = wire(Dialect::SCRIPTS);
-    let mut holders = std::collections::HashSet::new();
+    let mut holders = std::collections::BTreeSet::new();
     for place in 0..40 {
         for digit in b"123456789abcdef" {
             let mut token = [b'0'; 40];
