@@ -119,6 +119,11 @@ wasm:
 nodes COUNT="5":
     @scripts/nodes.sh {{ COUNT }}
 
+# The image for the containers of the live harness, from Debian's redis-server; `just setup` makes it where it is absent
+[group('develop')]
+live-image:
+    scripts/live-image.sh
+
 # The example worker in workerd, with three Redis servers and proxies of this machine, until Ctrl-C
 [group('develop')]
 example-worker: wasm
