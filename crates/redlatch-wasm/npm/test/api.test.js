@@ -323,11 +323,17 @@ suite("proxies", () => {
     test("commands of one moment are one request, if that is wanted", async () => {
         for (const { seen } of stubs) seen.requests.length = 0;
         const redlatch = new Redlatch(nodes({ batch: true }));
-        await (await redlatch.acquire(resource(), 10_000, patience)).release();
-        const before = stubs[0].seen.requests.length;
+        const first = await redlatch.acquire(resource(), 10_000, patience);
+        await first.release();
+        await first.settled;
+        const { requests } = stubs[0].seen;
+        const before = requests.length;
         const many = await Promise.all(Array.from({ length: 20 }, () => redlatch.acquire(resource(), 10_000, patience)));
-        assert.equal(stubs[0].seen.requests.length, before + 1, "twenty locks are one request");
-        assert.equal(stubs[0].seen.requests.at(-1).url, "/pipeline");
+        // A majority granted them; this node may be the slowest.
+        await until("they were asked for", () => requests.length > before);
+        const [asked] = requests.slice(before);
+        assert.equal(asked.url, "/pipeline");
+        assert.equal(JSON.parse(asked.body).length, 20, "twenty locks are one request");
         assert.equal(new Set(many.map(({ fence }) => fence)).size >= 1, true);
         await Promise.all(many.map((lock) => lock.release()));
         const taken = resource();
