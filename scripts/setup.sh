@@ -40,10 +40,10 @@ hint() {
     else echo "install it with this system's package manager (Debian: $1; Fedora: $2)"; fi
 }
 
-# The tests start servers of their own. A service that came with the package would hold port 6379
+# The tests start servers of their own. A service that came with a package would hold its port
 # for nothing, so it is neither started now (policy) nor at the next boot (disable).
 apt_install() {
-    local policy=/usr/sbin/policy-rc.d guard=0 status=0
+    local policy=/usr/sbin/policy-rc.d guard=0 status=0 service
     say "setup: apt-get install $*"
     if [ ! -e "$policy" ]; then
         guard=1
@@ -58,10 +58,12 @@ apt_install() {
         as_root rm -f "$policy"
         trap - EXIT
     fi
-    case "$*" in *redis-server*)
-        as_root service redis-server stop >/dev/null 2>&1 || true
-        as_root update-rc.d redis-server disable >/dev/null 2>&1 || true ;;
-    esac
+    for service in redis-server prometheus; do
+        case "$*" in *"$service"*)
+            as_root service "$service" stop >/dev/null 2>&1 || true
+            as_root update-rc.d "$service" disable >/dev/null 2>&1 || true ;;
+        esac
+    done
     return "$status"
 }
 
@@ -83,6 +85,7 @@ setup_packages() {
     has_python || packages="$packages python3 python3-venv"
     has_chromium || packages="$packages chromium"
     has_faketime || packages="$packages libfaketime"
+    has prometheus || packages="$packages prometheus"
     if [ -n "$packages" ] && can_install_packages; then
         # shellcheck disable=SC2086 # a list of words
         apt_install $packages || say "setup: apt-get failed"
@@ -97,6 +100,8 @@ setup_packages() {
         "$(hint chromium chromium '--cask chromium') (or set CHROMIUM to one that is there)"
     has_faketime || miss libfaketime "the live harness gives each server a wall clock of its own" \
         "$(hint libfaketime libfaketime libfaketime)"
+    has prometheus || miss prometheus "the tests ask it what the dashboard asks; no service is needed" \
+        "$(hint prometheus golang-github-prometheus prometheus)"
     has_node || miss "Node.js $node_min or newer, with npm" "it builds and runs the npm package, and drives the browser" \
         "see nodejs.org (Debian 12 has an older one)"
 }
@@ -209,6 +214,24 @@ setup_playwright() {
         "the message of npm above says why they could not be installed"
 }
 
+dashboard_tests=tests/dashboard
+
+has_schema() {
+    cmp -s "$dashboard_tests/package-lock.json" "$tools/dashboard/installed.json" && [ -d "$tools/dashboard/node_modules/@grafana/schema" ]
+}
+
+setup_schema() {
+    if has_schema; then return; fi
+    say "setup: npm packages of $dashboard_tests"
+    mkdir -p "$tools/dashboard"
+    cp "$dashboard_tests/package.json" "$dashboard_tests/package-lock.json" "$tools/dashboard/"
+    if (cd "$tools/dashboard" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2); then
+        cp "$dashboard_tests/package-lock.json" "$tools/dashboard/installed.json"
+    fi
+    has_schema || miss "the npm packages of $dashboard_tests" "they check the dashboard of docs/grafana.json" \
+        "the message of npm above says why they could not be installed"
+}
+
 setup_newer_servers() {
     scripts/newer-servers.sh || miss "a newer Redis and Valkey" "the tests use what only these have (DELEX, DELIFEQ)" \
         "the message above says which, and where to put them"
@@ -225,7 +248,10 @@ if has cargo && has cc; then
 fi
 if has_python; then setup_peers; fi
 if has cargo && has cc && has_python; then setup_adapters; fi
-if has_node; then setup_playwright; fi
+if has_node; then
+    setup_playwright
+    setup_schema
+fi
 . scripts/setup-npm.sh
 . scripts/setup-docker.sh
 if [ "$missing" -gt 0 ]; then

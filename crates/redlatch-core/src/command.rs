@@ -43,6 +43,12 @@ impl CommandId {
     pub const fn round(&self) -> u32 {
         self.round
     }
+
+    /// When the command was handed out.
+    #[must_use]
+    pub const fn sent(&self) -> Instant {
+        self.sent
+    }
 }
 
 /// What kind of command was sent.

@@ -16,6 +16,7 @@ use crate::drive::NodeDialect;
 use crate::error::BuildError;
 use crate::fake::World;
 use crate::finding::{Finding, Guarded, Listener, Warnings};
+use crate::measure::Meters;
 use crate::node::{Endpoint, Node, Servers};
 use crate::reaper::Engine;
 
@@ -243,6 +244,7 @@ impl Builder {
             dialect,
             key_prefix: self.key_prefix,
             closing: AtomicBool::new(false),
+            meters: Meters::new(),
             fake,
         }))
     }

@@ -19,6 +19,7 @@ use crate::examine::{self, Examination};
 use crate::fake::{self, Fake, World};
 use crate::guard::{Guard, LeaseParts, LeaseView};
 use crate::inspect::{self, Inspection};
+use crate::measure::{Meter, Meters};
 use crate::node::Node;
 use crate::options::{Fencing, Options, Resources};
 use crate::reaper::Engine;
@@ -40,6 +41,7 @@ pub(crate) struct Inner {
     pub(crate) dialect: NodeDialect,
     pub(crate) key_prefix: Vec<u8>,
     pub(crate) closing: AtomicBool,
+    pub(crate) meters: Meters,
     /// What commands the nodes, if they are those of a fake.
     pub(crate) fake: Option<Arc<World>>,
 }
@@ -341,6 +343,12 @@ impl Redlatch {
     ) -> (Driver, Guard) {
         let engine = &self.inner.engine;
         let (requests, received) = mpsc::channel(4);
+        let meter = match status {
+            Status::Held { .. } => Meter::adopted(&self.inner.meters, &subject.nodes, clock::now()),
+            Status::Asked | Status::Lost(_) | Status::Ended => {
+                Meter::asked(&self.inner.meters, &subject.nodes, clock::now())
+            }
+        };
         let (status, seen) = watch::channel(status);
         let woken = match &self.inner.fake {
             Some(world) => world.enrol(&resources, ttl, &seen),
@@ -357,6 +365,7 @@ impl Redlatch {
             seen_over,
             woken,
             errand: engine.errand(),
+            meter,
         };
         (driver, Guard::new(resources, ttl, requests, view, engine.clone()))
     }

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock;
 use crate::error::{AcquireError, ExtendError, ReleaseError, Vote, Votes};
+use crate::measure::{End, Meter};
 use crate::node::{Failure, Link, Node, Trouble, Turn};
 use crate::options::Resources;
 use crate::reaper::Errand;
@@ -94,6 +95,7 @@ pub(crate) struct Driver {
     /// which is none but for a fake.
     pub(crate) woken: watch::Receiver<Duration>,
     pub(crate) errand: Errand,
+    pub(crate) meter: Meter,
 }
 
 /// A reply and, where it explains a vote, what the node said.
@@ -239,6 +241,7 @@ impl Loop {
                 due.get_or_insert(command.deadline);
             }
             self.deadline = self.deadline.max(command.deadline);
+            self.driver.meter.sent(&command);
             self.in_flight.push(Box::pin(carry(self.driver.subject.clone(), command)));
         }
     }
@@ -251,7 +254,9 @@ impl Loop {
     }
 
     fn handle_reply(&mut self, outcome: Outcome) {
-        self.driver.lock.handle_reply(clock::now(), outcome.id, outcome.reply);
+        let now = clock::now();
+        self.driver.lock.handle_reply(now, outcome.id, outcome.reply);
+        self.driver.meter.answered(now, &outcome.id, &outcome.op, &outcome.reply);
         // A node that answers anything is not silent.
         if let Some(due) = self.answer_due.get_mut(outcome.id.node().index()) {
             *due = None;
@@ -286,6 +291,7 @@ impl Loop {
                 Ok(()) => {
                     // R12: nobody believes in it any more when the first node is told.
                     self.driver.status.send_replace(Status::Ended);
+                    self.driver.meter.ended(End::Released);
                     self.releaser = Some(reply);
                 }
                 Err(_) => {
@@ -299,6 +305,7 @@ impl Loop {
                 self.driver.requests = None;
                 if lock.release(now).is_ok() {
                     self.driver.status.send_replace(Status::Ended);
+                    self.driver.meter.ended(End::Released);
                 }
             }
         }
@@ -313,6 +320,7 @@ impl Loop {
         };
         // Whoever gives a lease away believes in it no longer when somebody else may.
         self.driver.status.send_replace(Status::Ended);
+        self.driver.meter.ended(End::HandedOver);
         let (taken, is_taken) = oneshot::channel();
         self.taken = Some(is_taken);
         tell(reply, Ok(Handover { lease, taken }));
@@ -331,6 +339,7 @@ impl Loop {
     fn tell_events(&mut self) {
         while let Some(event) = self.driver.lock.poll_event() {
             trace::event(&event);
+            self.driver.meter.event(&event);
             match event {
                 Event::Granted(lease) => {
                     self.driver.status.send_replace(Status::Held { lease, risk: Risk::None });
@@ -400,6 +409,7 @@ impl Loop {
 
     fn lost(&mut self, loss: Loss) {
         self.driver.status.send_replace(Status::Lost(loss));
+        self.driver.meter.ended(End::Lost);
         for extender in self.extenders.drain(..) {
             tell(extender, Err(ExtendError::Lost(loss)));
         }

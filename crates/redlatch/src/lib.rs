@@ -54,6 +54,8 @@
 //! - `tls` (on by default): `rediss://` URLs, with the system's certificates.
 //! - `cluster`: a Redis Cluster as a node, `redis+cluster://` URLs.
 //! - `tracing`: a span for each lock, and events for what happens to locks and connections.
+//! - `metrics`: counters, gauges and histograms for recorders of the `metrics` facade; the module of that
+//!   name tells which.
 //! - `clock-faults`: for harnesses, a clock that is wrong on purpose.
 //!
 //! Features only add; none changes what happens.
@@ -80,6 +82,9 @@ pub mod fake;
 mod finding;
 mod guard;
 mod inspect;
+mod measure;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod node;
 mod options;
 mod reaper;

@@ -17,6 +17,7 @@ use redlatch_core::wire::Compare;
 use crate::clock;
 use crate::dial::{Connector, Dialer, Sentinels, Watch};
 use crate::finding::{Problem, Told, Warnings};
+use crate::measure::NodeMeter;
 
 /// The most commands that may wait for one node; more would only pile up in memory.
 const IN_FLIGHT_MAX: usize = 16_384;
@@ -83,6 +84,7 @@ pub(crate) struct Node {
     /// The `run_id` of every node's server, to find the server that was listed twice.
     servers: Arc<Servers>,
     warnings: Arc<Warnings>,
+    pub(crate) meter: NodeMeter,
 }
 
 enum State {
@@ -234,6 +236,7 @@ impl Node {
     ) -> Self {
         let state = State::Down { retry_at: Instant::ZERO, failures: 0, error: None };
         Self {
+            meter: NodeMeter::new(&name),
             name,
             endpoint,
             dialer,
@@ -320,6 +323,7 @@ impl Node {
             Err(error) if is_read_only(error) => self.demoted(link, error),
             Ok(_) | Err(_) => {
                 self.heard.store(clock::now().as_nanos(), Ordering::Relaxed);
+                self.meter.heard();
             }
         }
         result
@@ -330,6 +334,7 @@ impl Node {
         let mut state = self.state();
         if matches!(&*state, State::Up { link: up, .. } if up.generation == link.generation) {
             *state = State::Down { retry_at: Instant::ZERO, failures: 0, error: None };
+            self.meter.disconnected();
         }
     }
 
@@ -343,6 +348,7 @@ impl Node {
             let retry_at = clock::now().saturating_add(RECONNECT_DELAY.0);
             let error = Some(Failure::from(error));
             *state = State::Down { retry_at, failures: 1, error };
+            self.meter.disconnected();
         }
     }
 
@@ -357,6 +363,7 @@ impl Node {
             match (&*state, moved) {
                 (State::Up { link, .. }, Ok(Ok(true))) if link.generation == generation => {
                     *state = State::Down { retry_at: Instant::ZERO, failures: 0, error: None };
+                    node.meter.disconnected();
                     return;
                 }
                 (State::Up { link, .. }, Ok(Ok(false)) | Err(_))
@@ -370,6 +377,7 @@ impl Node {
     /// wakes up, but a broken path may not be noticed for minutes: so a second connection is tried
     /// beside the first, and replaces it if the node is still silent on that.
     pub(crate) fn suspect(self: &Arc<Self>) {
+        self.meter.suspected();
         if matches!(self.endpoint, Endpoint::Connection(_)) {
             return;
         }
@@ -389,6 +397,7 @@ impl Node {
                 && self.heard.load(Ordering::Relaxed) < since
             {
                 *link = new;
+                self.meter.connected();
             }
         }
     }
@@ -414,8 +423,14 @@ impl Node {
         };
         drop(state);
         match &opened {
-            Ok(_) => crate::trace::connected(&self.name),
-            Err(error) => crate::trace::not_connected(&self.name, error),
+            Ok(_) => {
+                crate::trace::connected(&self.name);
+                self.meter.connected();
+            }
+            Err(error) => {
+                crate::trace::not_connected(&self.name, error);
+                self.meter.not_connected();
+            }
         }
         opened
     }
