@@ -64,7 +64,7 @@ impl Cell {
                 }
                 Reply::Applied { fence: None }
             }
-            Op::Release { token } if owner.is_some_and(|owner| is_undone_by(&owner, &token)) => {
+            Op::Release { token, .. } if owner.is_some_and(|owner| is_undone_by(&owner, &token)) => {
                 self.key = None;
                 Reply::Applied { fence: None }
             }

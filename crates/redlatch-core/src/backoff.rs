@@ -88,21 +88,41 @@ impl Retry {
         if tries >= self.attempts_max {
             return None;
         }
-        let delay = self.delay(tries, jitter(token), useful.map_or(u64::MAX, nanos));
-        let at = now.plus_nanos(delay);
+        let own = self.own_delay(tries, jitter(token));
+        let at = now.plus_nanos(useful_delay(own, jitter(token), useful));
         (at < give_up_at).then_some(at)
     }
 
-    /// A random share of a ceiling that doubles with every try. Where a majority will be free
-    /// earlier than that, the time from then on is shared out instead: no shorter than useful,
-    /// and never all waiters at once.
-    fn delay(&self, tries: u32, jitter: u64, useful: u64) -> u64 {
+    /// The same for a waiter that a majority is going to call: the upper half of the longest delay.
+    pub(crate) fn called_at(
+        &self,
+        now: Instant,
+        give_up_at: Instant,
+        token: &Token,
+        useful: Option<Duration>,
+    ) -> Option<Instant> {
+        let half = self.delay_max_nanos / 2;
+        let own = half + share(half, jitter(token));
+        let at = now.plus_nanos(useful_delay(own, jitter(token), useful));
+        (at < give_up_at).then_some(at)
+    }
+
+    /// A random share of a ceiling that doubles with every try.
+    fn own_delay(&self, tries: u32, jitter: u64) -> u64 {
         let doublings = tries.min(63);
         let fits = doublings < self.delay_min_nanos.leading_zeros();
         let ceiling = if fits { self.delay_min_nanos << doublings } else { u64::MAX };
         let ceiling = ceiling.min(self.delay_max_nanos).max(self.delay_min_nanos);
-        let own = self.delay_min_nanos + share(ceiling - self.delay_min_nanos, jitter);
-        if useful < own { useful + share(own - useful, jitter) } else { own }
+        self.delay_min_nanos + share(ceiling - self.delay_min_nanos, jitter)
+    }
+}
+
+/// Where a majority will be free earlier than a waiter's `own` delay, the time from then on is shared
+/// out instead: no shorter than useful, and never all waiters at once.
+fn useful_delay(own: u64, jitter: u64, useful: Option<Duration>) -> u64 {
+    match useful.map(nanos) {
+        Some(useful) if useful < own => useful + share(own - useful, jitter),
+        Some(_) | None => own,
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::command::{Command, CommandId, Kind, Op, Reply};
 use crate::event::Released;
 use crate::lease::Token;
+use crate::queue::Place;
 use crate::quorum::{NODES_MAX, NodeId, NodeSet, Quorum};
 use crate::time::Instant;
 
@@ -28,14 +29,17 @@ pub(crate) struct Cleanup {
     interval_nanos: u64,
     /// When the last key has expired by itself.
     expires_at: Instant,
-    /// Whether the application waits to be told how it ended.
-    report: Report,
+    then: Then,
 }
 
+/// What a clean-up is followed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Report {
-    Owed,
-    NotOwed,
+pub(crate) enum Then {
+    /// The application waits to be told how it ended.
+    Report,
+    /// The waiter goes on waiting, in the nodes' queues.
+    Queue,
+    Nothing,
 }
 
 impl Cleanup {
@@ -46,7 +50,7 @@ impl Cleanup {
         token: Token,
         nodes: NodeSet,
         expires_at: Instant,
-        report: Report,
+        then: Then,
     ) -> Self {
         let mut cleanup = Self {
             token,
@@ -60,7 +64,7 @@ impl Cleanup {
             ask_again_at: now,
             interval_nanos: node_timeout_nanos,
             expires_at,
-            report,
+            then,
         };
         cleanup.ask(now, rounds);
         cleanup
@@ -68,6 +72,15 @@ impl Cleanup {
 
     pub(crate) const fn token(&self) -> Token {
         self.token
+    }
+
+    /// Whether the waiter takes its place in the nodes' queues.
+    pub(crate) const fn queues(&self) -> bool {
+        matches!(self.then, Then::Queue)
+    }
+
+    pub(crate) const fn expires_at(&self) -> Instant {
+        self.expires_at
     }
 
     pub(crate) const fn has_commands(&self) -> bool {
@@ -83,9 +96,14 @@ impl Cleanup {
         if self.is_done() { Instant::MAX } else { self.ask_again_at }
     }
 
-    pub(crate) fn poll_command(&mut self, node_timeout_nanos: u64) -> Option<Command> {
+    pub(crate) fn poll_command(
+        &mut self,
+        place: Option<Place>,
+        node_timeout_nanos: u64,
+    ) -> Option<Command> {
         let node = self.unsent.pop()?;
-        Some(release(self.token, self.round, self.sent, node, node_timeout_nanos))
+        let place = place.filter(|_| self.queues());
+        Some(release(self.token, place, self.round, self.sent, node, node_timeout_nanos))
     }
 
     pub(crate) fn on_reply(&mut self, id: &CommandId, reply: &Reply) {
@@ -171,16 +189,18 @@ impl Cleanup {
         } else {
             return None;
         };
-        match core::mem::replace(&mut self.report, Report::NotOwed) {
-            Report::Owed => Some(released),
-            Report::NotOwed => None,
+        let owed = matches!(self.then, Then::Report);
+        if owed {
+            self.then = Then::Nothing;
         }
+        owed.then_some(released)
     }
 }
 
 /// One release command to one node.
 pub(crate) fn release(
     token: Token,
+    place: Option<Place>,
     round: u32,
     sent: Instant,
     node: NodeId,
@@ -188,7 +208,7 @@ pub(crate) fn release(
 ) -> Command {
     Command {
         id: CommandId { token, sent, round, node, kind: Kind::Release },
-        op: Op::Release { token },
+        op: Op::Release { token, place },
         deadline: sent.plus_nanos(node_timeout_nanos),
     }
 }

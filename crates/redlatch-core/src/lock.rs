@@ -3,12 +3,13 @@
 use core::time::Duration;
 
 use crate::attempt::{Attempt, Decision};
-use crate::cleanup::{Cleanup, Report, release};
+use crate::cleanup::{Cleanup, Then, release};
 use crate::command::{Command, CommandId, Kind, Reply};
 use crate::config::Config;
 use crate::event::{Cause, Event, Loss, WrongPhase};
 use crate::hold::Hold;
 use crate::lease::{Fence, Lease, Proposal, Token};
+use crate::queue::{Calls, Place};
 use crate::quorum::{NodeId, NodeSet, Tally};
 use crate::time::Instant;
 
@@ -63,6 +64,8 @@ pub struct Lock {
     /// Attempts since `acquire` was called.
     tries: u32,
     request: Request,
+    /// What nodes said of the place in their queues.
+    calls: Calls,
     phase: Phase,
     /// A node that turned out to hold the token of an attempt given up long ago (R6). It is asked to
     /// release it once; one slot is enough for a driver that drains after each input.
@@ -71,7 +74,7 @@ pub struct Lock {
 }
 
 // Many thousands fit into a cache, and a model checker hashes it whole.
-const _: () = assert!(size_of::<Lock>() <= 512);
+const _: () = assert!(size_of::<Lock>() <= 528);
 
 /// What `acquire` was called with, and how it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,6 +82,8 @@ struct Request {
     nonce: [u8; 16],
     proposal: Option<Proposal>,
     started: Instant,
+    /// The place in the queues of the nodes, if it waits there.
+    place: Option<Place>,
     /// The largest fence that any node reported.
     heard: u64,
 }
@@ -108,7 +113,14 @@ impl Lock {
             rounds: 0,
             attempts: 0,
             tries: 0,
-            request: Request { nonce: [0; 16], proposal: None, started: Instant::ZERO, heard: 0 },
+            request: Request {
+                nonce: [0; 16],
+                proposal: None,
+                started: Instant::ZERO,
+                place: None,
+                heard: 0,
+            },
+            calls: Calls::NEW,
             phase: Phase::Idle,
             late: None,
             event: None,
@@ -134,6 +146,13 @@ impl Lock {
         lock
     }
 
+    /// The place that the next [`acquire`](Self::acquire) takes in the queues of the nodes while it waits;
+    /// without one, which is how a lock begins, it asks from time to time. Calls of the nodes are then to be
+    /// handed to [`handle_call`](Self::handle_call).
+    pub const fn set_place(&mut self, place: Option<Place>) {
+        self.request.place = place;
+    }
+
     /// Starts to acquire the lock, with `nonce` of 16 random bytes that are never used again (R3),
     /// and with a `proposal` if a fence is wanted (R15). Ends with [`Event::Granted`] or
     /// [`Event::Failed`].
@@ -150,8 +169,10 @@ impl Lock {
         if !self.is_idle() {
             return Err(WrongPhase::NotIdle);
         }
-        self.request = Request { nonce, proposal, started: self.now, heard: 0 };
+        let place = self.request.place;
+        self.request = Request { nonce, proposal, started: self.now, place, heard: 0 };
         self.tries = 0;
+        self.calls = Calls::NEW;
         // News of an earlier acquire that nobody asked for are no answer to this one.
         self.event = None;
         self.begin_attempt();
@@ -183,21 +204,41 @@ impl Lock {
         match self.phase {
             Phase::Idle | Phase::Releasing(_) => return Err(WrongPhase::Idle),
             Phase::Acquiring(attempt) => {
-                self.undo(attempt.token(), attempt.asked(), self.expiry(), Report::NotOwed);
+                self.undo(attempt.token(), attempt.asked(), self.expiry(), Then::Nothing);
                 self.emit(Event::Failed { cause: Cause::Cancelled, tally: attempt.tally() });
             }
             Phase::Waiting { cleanup, tally, .. } => {
-                self.phase = Phase::Releasing(cleanup);
-                self.settle_cleanup();
+                self.leave(cleanup);
                 self.emit(Event::Failed { cause: Cause::Cancelled, tally });
             }
             Phase::Held(hold) => {
                 // Nor are news of the lease, to whoever has given it up.
                 self.event = None;
-                self.undo(hold.token(), hold.asked(), hold.expires_at(), Report::Owed);
+                self.undo(hold.token(), hold.asked(), hold.expires_at(), Then::Report);
             }
         }
         Ok(())
+    }
+
+    /// Takes a call: `node` keeps the key for this waiter, for a moment. It is a hint and no vote (R18):
+    /// once a majority has called, a waiter's next attempt begins. At any other time it changes nothing.
+    pub fn handle_call(&mut self, now: Instant, node: NodeId) {
+        self.advance(now);
+        let quorum = self.config.quorum();
+        if !quorum.nodes().contains(node) {
+            return;
+        }
+        match &mut self.phase {
+            Phase::Acquiring(_) => self.calls.on_call(node),
+            Phase::Waiting { retry_at, .. } => {
+                self.calls.on_call(node);
+                if self.calls.is_our_turn(quorum) {
+                    *retry_at = self.now;
+                }
+            }
+            Phase::Idle | Phase::Held(_) | Phase::Releasing(_) => {}
+        }
+        self.advance(now);
     }
 
     /// Takes the reply to the command with this `id`.
@@ -220,6 +261,7 @@ impl Lock {
                 if cleanup.token() == id.token && id.kind == Kind::Release =>
             {
                 cleanup.on_reply(&id, &reply);
+                self.note_place(&id, &reply);
                 self.settle_cleanup();
             }
             Phase::Idle
@@ -245,14 +287,18 @@ impl Lock {
         let node_timeout_nanos = self.config.node_timeout_nanos();
         if let Some((node, token)) = self.late.take() {
             self.rounds = self.rounds.wrapping_add(1);
-            return Some(release(token, self.rounds, self.now, node, node_timeout_nanos));
+            let place = match self.phase {
+                Phase::Acquiring(_) | Phase::Waiting { .. } => self.request.place,
+                Phase::Idle | Phase::Held(_) | Phase::Releasing(_) => None,
+            };
+            return Some(release(token, place, self.rounds, self.now, node, node_timeout_nanos));
         }
         match &mut self.phase {
             Phase::Idle => None,
             Phase::Acquiring(attempt) => attempt.poll_command(&self.config),
             Phase::Held(hold) => hold.poll_command(&self.config),
             Phase::Waiting { cleanup, .. } | Phase::Releasing(cleanup) => {
-                cleanup.poll_command(node_timeout_nanos)
+                cleanup.poll_command(self.request.place, node_timeout_nanos)
             }
         }
     }
@@ -345,7 +391,8 @@ impl Lock {
         self.attempts = self.attempts.wrapping_add(1);
         self.rounds = self.rounds.wrapping_add(1);
         self.tries += 1;
-        let Request { nonce, proposal, started, heard } = self.request;
+        self.calls.on_attempt(self.config.quorum());
+        let Request { nonce, proposal, started, heard, .. } = self.request;
         let elapsed = self.now.saturating_duration_since(started);
         // The first attempt is made in full, however short the wait.
         let give_up_at = if self.tries == 1 { Instant::MAX } else { self.give_up_at() };
@@ -380,14 +427,16 @@ impl Lock {
         let Phase::Acquiring(attempt) = self.phase else { return };
         let tally = attempt.tally();
         let useful = attempt.useful_after(self.config.quorum());
-        let retry_at = self.retry_at(&attempt.token(), useful);
-        let Some(at) = retry_at else {
-            self.undo(attempt.token(), attempt.asked(), self.expiry(), Report::NotOwed);
+        self.calls.on_lost(cause, &tally);
+        let Some(at) = self.retry_at(&attempt.token(), useful) else {
+            self.undo(attempt.token(), attempt.asked(), self.expiry(), Then::Nothing);
             self.emit(Event::Failed { cause, tally });
             return;
         };
-        let cleanup =
-            self.cleanup(attempt.token(), attempt.asked(), self.expiry(), Report::NotOwed);
+        let is_contended = matches!(cause, Cause::Contended { .. });
+        let then =
+            if is_contended && self.request.place.is_some() { Then::Queue } else { Then::Nothing };
+        let cleanup = self.cleanup(attempt.token(), attempt.asked(), self.expiry(), then);
         self.phase = Phase::Waiting { retry_at: at, cause, tally, cleanup };
         self.emit(Event::Retrying { at, cause, tally });
     }
@@ -399,9 +448,36 @@ impl Lock {
             self.begin_attempt();
             return;
         }
-        self.phase = Phase::Releasing(cleanup);
-        self.settle_cleanup();
+        self.leave(cleanup);
         self.emit(Event::Failed { cause, tally });
+    }
+
+    /// Ends a wait that comes to nothing. Every node that keeps a place of it is asked once more.
+    fn leave(&mut self, cleanup: Cleanup) {
+        if cleanup.queues() {
+            let (nodes, expires_at) = (self.config.quorum().nodes(), cleanup.expires_at());
+            self.undo(cleanup.token(), nodes, expires_at, Then::Nothing);
+        } else {
+            self.phase = Phase::Releasing(cleanup);
+            self.settle_cleanup();
+        }
+    }
+
+    /// A node that confirms a place calls in time: once a majority does, a waiter asks less often.
+    fn note_place(&mut self, id: &CommandId, reply: &Reply) {
+        let give_up_at = self.give_up_at();
+        let Phase::Waiting { retry_at, cause, cleanup, .. } = &mut self.phase else { return };
+        let Cause::Contended { retry_after } = *cause else { return };
+        if !cleanup.queues() || !matches!(reply, Reply::Applied { .. }) {
+            return;
+        }
+        self.calls.on_queued(id.node);
+        let quorum = self.config.quorum();
+        if self.calls.will_be_called(quorum) && !self.calls.is_our_turn(quorum) {
+            let retry = self.config.retry();
+            let at = retry.called_at(self.now, give_up_at, &cleanup.token(), retry_after);
+            *retry_at = at.map_or(*retry_at, |at| at.max(*retry_at));
+        }
     }
 
     fn retry_at(&self, token: &Token, useful: Option<Duration>) -> Option<Instant> {
@@ -409,7 +485,12 @@ impl Lock {
         if self.attempts == u32::MAX {
             return None;
         }
-        self.config.retry().retry_at(self.now, self.give_up_at(), self.tries, token, useful)
+        let (retry, give_up_at) = (self.config.retry(), self.give_up_at());
+        let at = retry.retry_at(self.now, give_up_at, self.tries, token, useful)?;
+        if self.calls.is_our_turn(self.config.quorum()) {
+            return Some(self.now);
+        }
+        Some(at)
     }
 
     fn give_up_at(&self) -> Instant {
@@ -435,14 +516,14 @@ impl Lock {
     fn lose(&mut self, loss: Loss) {
         let Phase::Held(hold) = self.phase else { return };
         let lease = hold.lease(&self.config);
-        self.undo(hold.token(), hold.asked(), hold.expires_at(), Report::NotOwed);
+        self.undo(hold.token(), hold.asked(), hold.expires_at(), Then::Nothing);
         self.emit(Event::Lost { lease, loss });
     }
 
     /// Every way out of acquiring and holding passes here. The phase changes first: when the first
     /// release is handed out, nothing is believed any more (R12).
-    fn undo(&mut self, token: Token, nodes: NodeSet, expires_at: Instant, report: Report) {
-        let cleanup = self.cleanup(token, nodes, expires_at, report);
+    fn undo(&mut self, token: Token, nodes: NodeSet, expires_at: Instant, then: Then) {
+        let cleanup = self.cleanup(token, nodes, expires_at, then);
         self.phase = Phase::Releasing(cleanup);
         self.settle_cleanup();
     }
@@ -452,11 +533,11 @@ impl Lock {
         token: Token,
         nodes: NodeSet,
         expires_at: Instant,
-        report: Report,
+        then: Then,
     ) -> Cleanup {
         let node_timeout_nanos = self.config.node_timeout_nanos();
         let rounds = &mut self.rounds;
-        Cleanup::new(self.now, rounds, node_timeout_nanos, token, nodes, expires_at, report)
+        Cleanup::new(self.now, rounds, node_timeout_nanos, token, nodes, expires_at, then)
     }
 
     fn settle_cleanup(&mut self) {
@@ -484,7 +565,7 @@ impl Lock {
             }
             Phase::Idle => {
                 let nodes = NodeSet::from_iter([node]);
-                self.undo(token, nodes, expires_at, Report::NotOwed);
+                self.undo(token, nodes, expires_at, Then::Nothing);
             }
             Phase::Acquiring(_) | Phase::Waiting { .. } | Phase::Held(_) | Phase::Releasing(_) => {
                 self.late = Some((node, token))

@@ -29,7 +29,7 @@ const _: () = {
     is_a_value::<Command>();
     is_a_value::<Event>();
     is_a_value::<Reply>();
-    assert!(size_of::<Lock>() <= 512);
+    assert!(size_of::<Lock>() <= 528);
 };
 
 /// So many stories for each one that was asked for.

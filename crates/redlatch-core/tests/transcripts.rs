@@ -341,7 +341,7 @@ fn described(command: &Command) -> String {
         }
         Op::Seal { token, fence } => (token, fence_of(Some(fence))),
         Op::Extend { token, ttl, fence } => (token, ttl_of(ttl) + &fence_of(fence)),
-        Op::Release { token } => (token, String::new()),
+        Op::Release { token, .. } => (token, String::new()),
     };
     let kind = kind_of(&command.op);
     format!("{kind} t{}{details} by {}", token.attempt(), time(command.deadline))

@@ -508,7 +508,7 @@ fn same_question(one: &Op, other: &Op) -> bool {
             // A seal continues the acquire that it belongs to.
             Op::Acquire { token, .. } | Op::Seal { token, .. } => (0, token),
             Op::Extend { token, .. } => (1, token),
-            Op::Release { token } => (2, token),
+            Op::Release { token, .. } => (2, token),
         }
     }
     parts(one) == parts(other)

@@ -267,6 +267,6 @@ const fn token(op: &Op) -> Token {
         Op::Acquire { token, .. }
         | Op::Seal { token, .. }
         | Op::Extend { token, .. }
-        | Op::Release { token } => *token,
+        | Op::Release { token, .. } => *token,
     }
 }

@@ -227,7 +227,7 @@ fn request_words(message: &Message) -> String {
         Op::Acquire { token, .. } => format!("acquire#{} to n{node}", token.attempt()),
         Op::Seal { fence, .. } => format!("seal {fence} to n{node}"),
         Op::Extend { .. } => format!("extend to n{node}"),
-        Op::Release { token } => format!("release#{} to n{node}", token.attempt()),
+        Op::Release { token, .. } => format!("release#{} to n{node}", token.attempt()),
     }
 }
 
@@ -237,7 +237,7 @@ fn reply_words(message: &Message) -> String {
         Op::Acquire { token, .. } => format!("acquire#{}", token.attempt()),
         Op::Seal { fence, .. } => format!("seal {fence}"),
         Op::Extend { .. } => "extend".to_owned(),
-        Op::Release { token } => format!("release#{}", token.attempt()),
+        Op::Release { token, .. } => format!("release#{}", token.attempt()),
     };
     match &message.reply {
         Some(reply) => format!("{} of n{node} to {to}", answer(reply)),
@@ -268,7 +268,7 @@ fn carry_words<M: Machine, C: NodeCell>(
         Op::Acquire { token, .. } => format!("acquire of {}", name(&token)),
         Op::Seal { token, fence } => format!("seal {fence} of {}", name(&token)),
         Op::Extend { token, .. } => format!("extend of {}", name(&token)),
-        Op::Release { token } => format!("release of {}", name(&token)),
+        Op::Release { token, .. } => format!("release of {}", name(&token)),
     };
     if how == How::NotYet {
         return format!("c{client} hears that nothing is known of its {what} to n{node}");

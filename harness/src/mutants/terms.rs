@@ -153,7 +153,7 @@ impl Plant for SameToken {
             }
             Op::Seal { token, fence } => Op::Seal { token: same(token), fence },
             Op::Extend { token, ttl, fence } => Op::Extend { token: same(token), ttl, fence },
-            Op::Release { token } => Op::Release { token: same(token) },
+            Op::Release { token, .. } => Op::Release { token: same(token) },
         };
         Some(Command { op, ..command })
     }
@@ -309,7 +309,7 @@ impl<F: Forgotten> Plant for NoUndo<F> {
     }
 
     fn on_command(&mut self, command: Command) -> Option<Command> {
-        let Op::Release { token } = command.op else { return Some(command) };
+        let Op::Release { token, .. } = command.op else { return Some(command) };
         let nodes = self.lock.config().quorum().nodes().len();
         if self.granted == Some(token) || !F::is_at(command.id.node(), nodes) {
             return Some(command);

@@ -231,7 +231,7 @@ impl Request for Carried {
             Op::Acquire { token, .. }
             | Op::Seal { token, .. }
             | Op::Extend { token, .. }
-            | Op::Release { token } => token,
+            | Op::Release { token, .. } => token,
         }
     }
 }

@@ -17,11 +17,13 @@ if ttl_max > 0 then
   if left ~= -2 then return {2, left} end
 end
 local mine, taken, left, top = 0, false, 0, 0
+-- A key that is kept for this waiter is free to it (R18).
+local heir = string.sub(token, 1, 32) .. '00000000'
 for i = 1, n do
   local held = redis.call('GET', KEYS[i])
   if held == token then
     mine = mine + 1
-  elseif held then
+  elseif held and held ~= heir then
     taken = true
     local pttl = redis.call('PTTL', KEYS[i])
     if pttl < 0 or left < 0 then left = -1 else left = math.max(left, pttl) end

@@ -1,11 +1,11 @@
 //! A list of byte strings, some of them written into a lent buffer.
 
-use super::keys::{FenceKey, Keys, KeysError};
+use super::keys::{Keys, KeysError, OwnKey};
 use super::script::Script;
 use super::{Form, WireError};
 use crate::lease::Token;
 
-/// `EVALSHA`, hash, number of keys; lock keys and fence keys, marker and quarantine; six arguments.
+/// `EVALSHA`, hash, number of keys; lock keys and fence or queue keys, marker and quarantine; six arguments.
 const ARGS_MAX: usize = 3 + 2 * Keys::MAX + 2 + 6;
 
 /// Numbers of one digit need no buffer.
@@ -67,23 +67,23 @@ pub(super) fn write<'a>(
 }
 
 impl<'a> Writer<'_, 'a> {
-    /// The script and its keys: the `names`, the fence keys of those that are `fenced`, and the keys of the
-    /// `guard`.
+    /// The script and its keys: the `names`, the keys of our own for some of them, by the prefix of those,
+    /// and the keys of the `guard`.
     pub(super) fn script(
         &mut self,
         script: &Script,
         form: Form,
         names: &[&'a [u8]],
-        fenced: &[&[u8]],
+        (prefix, own): (&[u8], &[&[u8]]),
         guard: &[&'a [u8]],
     ) {
         match form {
             Form::Sha1 => self.all(&[b"EVALSHA", script.sha1.as_bytes()]),
             Form::Text => self.all(&[b"EVAL", script.text.as_bytes()]),
         }
-        self.number((names.len() + fenced.len() + guard.len()) as u64);
+        self.number((names.len() + own.len() + guard.len()) as u64);
         self.all(names);
-        self.fence_keys(fenced);
+        self.own_keys(prefix, own);
         self.all(guard);
     }
 
@@ -133,9 +133,9 @@ impl<'a> Writer<'_, 'a> {
         }
     }
 
-    fn fence_keys(&mut self, names: &[&[u8]]) {
+    fn own_keys(&mut self, prefix: &[u8], names: &[&[u8]]) {
         for (index, name) in names.iter().enumerate() {
-            let Some(key) = FenceKey::of(name) else {
+            let Some(key) = OwnKey::of(prefix, name) else {
                 return self.fail(KeysError::FenceSlot { index }.into());
             };
             if let Some(part) = self.take(key.len()) {

@@ -6,9 +6,9 @@ use core::fmt;
 const RESERVED_PREFIX: &[u8] = b"redlatch:";
 
 /// Prefix of the key in which a node keeps a resource's fence number.
-const FENCE_PREFIX: &[u8] = b"redlatch:fence:";
-/// The same where the name is to become a hash tag.
-const TAGGING_FENCE_PREFIX: &[u8] = b"redlatch:fence:{";
+pub(super) const FENCE: &[u8] = b"redlatch:fence:";
+/// Prefix of the key in which a node keeps who waits for a resource.
+pub(super) const QUEUE: &[u8] = b"redlatch:queue:";
 
 const KEYS_MAX: usize = 8;
 
@@ -85,37 +85,37 @@ impl<'a> Keys<'a> {
     /// # Errors
     /// [`KeysError::FenceSlot`] otherwise.
     pub fn check_fence_keys(&self) -> Result<(), KeysError> {
-        match self.names().iter().position(|name| FenceKey::of(name).is_none()) {
+        match self.names().iter().position(|name| OwnKey::of(FENCE, name).is_none()) {
             Some(index) => Err(KeysError::FenceSlot { index }),
             None => Ok(()),
         }
     }
 }
 
-/// The key of a fence number, in parts.
-pub(crate) struct FenceKey<'a> {
-    parts: [&'a [u8]; 3],
+/// A key of the library's own for a resource, in parts.
+pub(super) struct OwnKey<'a> {
+    parts: [&'a [u8]; 4],
 }
 
-impl<'a> FenceKey<'a> {
-    /// The fence key for `name`, in the slot of `name`. A name with a hash tag brings its own; any
-    /// other becomes one, unless a `}` in it would end the tag too early.
-    pub(crate) fn of(name: &'a [u8]) -> Option<Self> {
+impl<'a> OwnKey<'a> {
+    /// The key that begins with `prefix` for `name`, in the slot of `name`. A name with a hash tag brings
+    /// its own; any other becomes one, unless a `}` in it would end the tag too early.
+    pub(super) fn of(prefix: &'a [u8], name: &'a [u8]) -> Option<Self> {
         if hash_tag(name).is_some() {
-            Some(Self { parts: [FENCE_PREFIX, name, b""] })
+            Some(Self { parts: [prefix, b"", name, b""] })
         } else if name.contains(&b'}') {
             None
         } else {
-            Some(Self { parts: [TAGGING_FENCE_PREFIX, name, b"}"] })
+            Some(Self { parts: [prefix, b"{", name, b"}"] })
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.parts.iter().map(|part| part.len()).sum()
     }
 
     /// Writes the key into `buffer`, which has its length.
-    pub(crate) fn write(&self, mut buffer: &mut [u8]) {
+    pub(super) fn write(&self, mut buffer: &mut [u8]) {
         for part in self.parts {
             let (head, tail) = buffer.split_at_mut(part.len());
             head.copy_from_slice(part);

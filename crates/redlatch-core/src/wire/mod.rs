@@ -29,6 +29,7 @@ use core::time::Duration;
 
 pub use args::Args;
 use args::Writer;
+use keys::{FENCE, QUEUE};
 pub use keys::{Keys, KeysError, MARKER, QUARANTINE};
 pub use script::{ACQUIRE, DECLARE_FRESH, EXTEND, INSPECT, RELEASE, SCRIPTS, SEAL, Script};
 
@@ -245,7 +246,7 @@ impl<'a> Wire<'a> {
             Op::Acquire { token, ttl, proposal } => {
                 let fenced = if proposal.is_some() { names } else { &[] };
                 let guard: &[_] = if restart_guard.is_some() { &[MARKER, QUARANTINE] } else { &[] };
-                w.script(&ACQUIRE, form, names, fenced, guard);
+                w.script(&ACQUIRE, form, names, (FENCE, fenced), guard);
                 w.token(&token);
                 w.numbers(&[
                     ttl.as_millis().into(),
@@ -256,19 +257,24 @@ impl<'a> Wire<'a> {
                 ]);
             }
             Op::Seal { token, fence } => {
-                w.script(&SEAL, form, names, names, &[]);
+                w.script(&SEAL, form, names, (FENCE, names), &[]);
                 w.token(&token);
                 w.numbers(&[fence.get(), n, retention_ms]);
             }
             Op::Extend { token, ttl, fence } => {
                 let fenced = if fence.is_some() { names } else { &[] };
-                w.script(&EXTEND, form, names, fenced, &[]);
+                w.script(&EXTEND, form, names, (FENCE, fenced), &[]);
                 w.token(&token);
                 w.numbers(&[ttl.as_millis().into(), n, retention_ms]);
             }
-            Op::Release { token } => {
-                w.script(&RELEASE, form, names, &[], &[]);
+            Op::Release { token, place } => {
+                let queued = if self.keys.check_fence_keys().is_ok() { names } else { &[] };
+                w.script(&RELEASE, form, names, (QUEUE, queued), &[]);
                 w.token(&token);
+                w.number(n);
+                if let Some(place) = place {
+                    w.number(place.as_millis());
+                }
             }
         }
     }
@@ -297,11 +303,11 @@ impl<'a> Wire<'a> {
                 w.all(&[b"PX"]);
                 w.number(ttl.as_millis().into());
             }
-            (Op::Release { token }, Compare::Delex) => {
+            (Op::Release { token, .. }, Compare::Delex) => {
                 w.all(&[b"DELEX", key, b"IFEQ"]);
                 w.token(&token);
             }
-            (Op::Release { token }, Compare::Delifeq) => {
+            (Op::Release { token, .. }, Compare::Delifeq) => {
                 w.all(&[b"DELIFEQ", key]);
                 w.token(&token);
             }
@@ -336,7 +342,7 @@ impl<'a> Wire<'a> {
             }
             // Names that can have no fence can still be locked without one.
             let fenced = if self.keys.check_fence_keys().is_ok() { names } else { &[] };
-            w.script(&INSPECT, form, names, fenced, &[]);
+            w.script(&INSPECT, form, names, (FENCE, fenced), &[]);
             w.number(names.len() as u64);
         })
     }
@@ -382,7 +388,7 @@ impl Sighting {
 /// [`WireError::BufferTooSmall`] if `buffer` has less than 20 bytes and the command needs them.
 pub fn encode_declare_fresh(form: Form, buffer: &mut [u8]) -> Result<Args<'_>, WireError> {
     args::write(buffer, |w| {
-        w.script(&DECLARE_FRESH, form, &[MARKER], &[], &[]);
+        w.script(&DECLARE_FRESH, form, &[MARKER], (FENCE, &[]), &[]);
     })
 }
 

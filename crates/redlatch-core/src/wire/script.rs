@@ -31,13 +31,13 @@ macro_rules! script {
 }
 
 /// Takes the keys for a token and raises their fence numbers.
-pub const ACQUIRE: Script = script!("acquire.lua", "949e17575e018f350c5298decd67f103aa8ed856");
+pub const ACQUIRE: Script = script!("acquire.lua", "0e8b9f9ac69335d9d0d7105a272ddfc1116d7fb1");
 /// Raises the fence numbers of keys that hold a token.
 pub const SEAL: Script = script!("seal.lua", "a4b5c17277bd77ea4184ae8ca534984bda9b62f4");
 /// Lets keys that hold a token live longer.
 pub const EXTEND: Script = script!("extend.lua", "34db8a433ead1d98b27cf60ca3a54398c8785bec");
 /// Deletes keys that hold a token.
-pub const RELEASE: Script = script!("release.lua", "a0ce787f9dde18171dbbce2db53b66a3dc7ae1ed");
+pub const RELEASE: Script = script!("release.lua", "46de2d47b47169ab857f8ab6537a42a24490b5a8");
 /// Reads who holds keys, and for how long still.
 pub const INSPECT: Script = script!("inspect.lua", "f2772eb7f79499f1febc4ae40675ac8f98180b82");
 /// Puts a node that is known to be new out of quarantine (R16).

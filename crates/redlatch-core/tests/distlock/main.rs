@@ -153,7 +153,7 @@ fn a_lock_value_has_twenty_bytes() {
 /// DEL, which would remove the next holder's lock, is never sent.
 #[test]
 fn releasing_deletes_the_key_only_if_it_holds_our_value() {
-    let op = Op::Release { token: token(1) };
+    let op = Op::Release { token: token(1), place: None };
     let hex = token(1).to_hex().to_vec();
     let [script, delex, delifeq] = [Compare::Script, Compare::Delex, Compare::Delifeq]
         .map(|compare| encoded(Dialect::Plain { compare }, &op));

@@ -47,7 +47,7 @@ impl Node {
                 self.key = Some((token, expiry(ttl)));
                 YES
             }
-            Op::Release { token } if held == Some(token) => {
+            Op::Release { token, .. } if held == Some(token) => {
                 self.key = None;
                 YES
             }

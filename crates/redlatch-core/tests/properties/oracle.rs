@@ -192,7 +192,7 @@ impl Oracle {
                 });
                 extension.asked[index] = true;
             }
-            Op::Release { token } => {
+            Op::Release { token, .. } => {
                 if let Some(lease) = lease {
                     ensure!(!undoes(&token, &lease.token), "{command:?} of what is held (R12)");
                 }

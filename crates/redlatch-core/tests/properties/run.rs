@@ -194,7 +194,7 @@ impl Run {
             let node = handed.command.id.node();
             let token = token_of(&handed.command.op);
             let undone = self.handed[before..].iter().any(|handed| match handed.command.op {
-                Op::Release { token: released } => {
+                Op::Release { token: released, .. } => {
                     handed.command.id.node() == node && undoes(&released, &token)
                 }
                 Op::Acquire { .. } | Op::Seal { .. } | Op::Extend { .. } => false,
@@ -380,7 +380,7 @@ pub(crate) const fn token_of(op: &Op) -> Token {
         Op::Acquire { token, .. }
         | Op::Seal { token, .. }
         | Op::Extend { token, .. }
-        | Op::Release { token } => token,
+        | Op::Release { token, .. } => token,
     }
 }
 

@@ -77,7 +77,7 @@ pub(crate) fn quarantined(remaining: u64) -> Reply {
 /// Whom `command` releases, if that is what it does.
 pub(crate) fn released(command: &Command) -> Option<Token> {
     match command.op {
-        Op::Release { token } => Some(token),
+        Op::Release { token, .. } => Some(token),
         Op::Acquire { .. } | Op::Seal { .. } | Op::Extend { .. } => None,
     }
 }

@@ -51,7 +51,7 @@ fn extend_fenced() -> Op {
 }
 
 fn release() -> Op {
-    Op::Release { token: TOKEN }
+    Op::Release { token: TOKEN, place: None }
 }
 
 const OPS: [fn() -> Op; 6] = [acquire, acquire_fenced, seal, extend, extend_fenced, release];
