@@ -84,6 +84,7 @@
 //! | R15 | Fences are unique, and increase from any grant to any acquire that begins after it. A lease that asked for a fence is not granted without it, and only nodes registered for exactly that fence count. |
 //! | R16 | A node that may have forgotten keys does not vote until every key that it may have forgotten has expired. |
 //! | R17 | `now` never goes backwards inside the machine. |
+//! | R18 | A call is a hint: it can begin an attempt, never decide one. A key that is kept for an heir refuses everybody else for at most 200 ms, and nobody counts it as a vote. |
 //!
 //! Why they are enough, and what they assume of clocks and nodes, is in `docs/protocol.md`.
 //!
@@ -96,7 +97,9 @@
 //! - Semaphores and read-write locks: Redlock is a mutex, and its proof is about a mutex.
 //! - Re-entrant locks: a second `acquire` is another holder.
 //! - Quorums below a majority: two of them need not meet.
-//! - Fairness: who waits longest is not served first.
+//! - Promised fairness: whoever waits in the nodes' queues is served in the order of its
+//!   [place](Lock::set_place), which is as true as the clients' wall clocks, and whoever only asks from
+//!   time to time comes behind.
 
 mod attempt;
 mod backoff;

@@ -18,8 +18,9 @@ use crate::time::Instant;
 /// The methods are of three kinds:
 ///
 /// - *inputs*: [`acquire`](Self::acquire), [`extend`](Self::extend) and [`release`](Self::release) from
-///   the application; [`handle_reply`](Self::handle_reply) and [`handle_timeout`](Self::handle_timeout)
-///   from the driver. Each takes `now` first;
+///   the application; [`handle_reply`](Self::handle_reply), [`handle_timeout`](Self::handle_timeout) and,
+///   if it listens to the nodes, [`handle_call`](Self::handle_call) from the driver. Each takes `now`
+///   first;
 /// - *outputs*: [`poll_command`](Self::poll_command), [`poll_event`](Self::poll_event) and
 ///   [`poll_timeout`](Self::poll_timeout);
 /// - *questions*, which change nothing: [`lease`](Self::lease), [`is_valid`](Self::is_valid),
@@ -43,8 +44,9 @@ use crate::time::Instant;
 ///            acquire                      majority, in time
 ///   Idle ───────────────▶ Acquiring ──────────────────────────▶ Held ──┐ extend, renewal
 ///    ▲                     ▲      │ lost (R8): release all (R4)  │  ▲───┘ (a miss changes nothing, R10)
-///    │            retry_at │      ▼                              │
-///    │                     └── Waiting                           │ release: Released follows
+///    │        retry_at, or │      ▼                              │
+///    │  called by majority └── Waiting                           │ release: Released follows
+///    │               (R18)        │                              │
 ///    │                            │ no further try: Failed       │ valid_until: Lost, for good (R11)
 ///    │ every node free of         ▼                              │
 ///    └─ the token, or expired ─ Releasing ◀──────────────────────┘
@@ -148,7 +150,7 @@ impl Lock {
 
     /// The place that the next [`acquire`](Self::acquire) takes in the queues of the nodes while it waits;
     /// without one, which is how a lock begins, it asks from time to time. Calls of the nodes are then to be
-    /// handed to [`handle_call`](Self::handle_call).
+    /// handed to [`handle_call`](Self::handle_call). It is kept until another is set.
     pub const fn set_place(&mut self, place: Option<Place>) {
         self.request.place = place;
     }
@@ -288,8 +290,9 @@ impl Lock {
         if let Some((node, token)) = self.late.take() {
             self.rounds = self.rounds.wrapping_add(1);
             let place = match self.phase {
-                Phase::Acquiring(_) | Phase::Waiting { .. } => self.request.place,
-                Phase::Idle | Phase::Held(_) | Phase::Releasing(_) => None,
+                Phase::Acquiring(_) => self.request.place,
+                Phase::Waiting { cleanup, .. } if cleanup.queues() => self.request.place,
+                Phase::Idle | Phase::Waiting { .. } | Phase::Held(_) | Phase::Releasing(_) => None,
             };
             return Some(release(token, place, self.rounds, self.now, node, node_timeout_nanos));
         }

@@ -195,6 +195,20 @@ impl<'a> Wire<'a> {
         Ok(Self { keys, dialect })
     }
 
+    /// Whether waiters of this lock can wait in the queues of the nodes (R18). Only then is there any use
+    /// in a [place](crate::Lock::set_place); a release that has one is written without it otherwise.
+    ///
+    /// Not those of several keys: while one key is kept for a waiter and another is taken, calls would
+    /// lead to nothing. Nor those in the plain dialect, to whose `SET … NX` a key that is kept for them is
+    /// taken as well; nor those of a name that has no key for a queue in its slot, because it has a `}`
+    /// but no hash tag.
+    #[must_use]
+    pub fn can_queue(&self) -> bool {
+        matches!(self.dialect, Dialect::Scripts { .. })
+            && self.keys.names().len() == 1
+            && self.keys.check_fence_keys().is_ok()
+    }
+
     /// Bytes of a buffer that is large enough for every command.
     #[must_use]
     pub fn buffer_len(&self) -> usize {
@@ -272,7 +286,7 @@ impl<'a> Wire<'a> {
                 w.script(&RELEASE, form, names, (QUEUE, queued), &[]);
                 w.token(&token);
                 w.number(n);
-                if let Some(place) = place {
+                if let Some(place) = place.filter(|_| self.can_queue()) {
                     w.number(place.as_millis());
                 }
             }

@@ -1,7 +1,7 @@
 -- KEYS: n lock keys, and their n queues if they can have any.
 -- ARGV: token, which is 32 digits of nonce and 8 of attempt; n; and, from a waiter that goes on waiting,
 -- since when, in ms. Deletes what this attempt left, and what earlier ones with its nonce did. Then a
--- waiter takes its place in the queues; anybody else leaves them, and each free key is kept for the first
+-- waiter takes its place in the queues, and anybody else leaves them. Each free key is kept for the first
 -- in its queue who listens, and is called (R18). Returns {1}: deleted, or queued if that was asked; or {0}.
 local nonce, n, since = string.sub(ARGV[1], 1, 32), tonumber(ARGV[2]), ARGV[3]
 local done = 0
@@ -17,13 +17,15 @@ for i = 1, n do
     done = 1
   elseif queue and redis.call('EXISTS', queue) == 1 then
     redis.call('ZREM', queue, nonce)
-    while not held do
-      local heir = redis.call('ZPOPMIN', queue)[1]
-      if not heir then break end
-      local heard = redis.pcall('PUBLISH', 'redlatch:call:' .. string.sub(heir, 1, 16), heir)
-      if type(heard) == 'number' and heard > 0 then
-        held = redis.call('SET', KEYS[i], heir .. '00000000', 'PX', 200)
-      end
+  else
+    queue = nil
+  end
+  while queue and not held do
+    local heir = redis.call('ZPOPMIN', queue)[1]
+    if not heir then break end
+    local heard = redis.pcall('PUBLISH', 'redlatch:call:' .. string.sub(heir, 1, 16), heir)
+    if type(heard) == 'number' and heard > 0 then
+      held = redis.call('SET', KEYS[i], heir .. '00000000', 'PX', 200)
     end
   end
 end

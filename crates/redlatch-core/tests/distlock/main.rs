@@ -158,7 +158,7 @@ fn releasing_deletes_the_key_only_if_it_holds_our_value() {
     let [script, delex, delifeq] = [Compare::Script, Compare::Delex, Compare::Delifeq]
         .map(|compare| encoded(Dialect::Plain { compare }, &op));
     assert_eq!(script[..2], [b"EVAL".to_vec(), RELEASE.text.as_bytes().to_vec()]);
-    assert_eq!(script[4], hex);
+    assert_eq!(script[5], hex);
     assert_eq!(delex, [b"DELEX".to_vec(), b"stock".to_vec(), b"IFEQ".to_vec(), hex.clone()]);
     assert_eq!(delifeq, [b"DELIFEQ".to_vec(), b"stock".to_vec(), hex]);
     assert_eq!(encoded(Dialect::SCRIPTS, &op), script);

@@ -4,11 +4,11 @@ use redlatch_core::wire::{
     ACQUIRE, Compare, DECLARE_FRESH, Dialect, EXTEND, Form, INSPECT, Keys, RELEASE, SCRIPTS, SEAL,
     Script, Wire, WireError, encode_declare_fresh,
 };
-use redlatch_core::{Fence, Op, Proposal, Token, Ttl};
+use redlatch_core::{Fence, Op, Place, Proposal, Token, Ttl};
 
 use crate::{
     COMPARES, GUARDED, HEX, OPS, TOKEN, acquire, acquire_fenced, extend, extend_fenced, release,
-    seal,
+    release_queued, seal,
 };
 
 fn wire<'a>(names: &[&'a [u8]], dialect: Dialect) -> Wire<'a> {
@@ -81,7 +81,7 @@ fn scripts_take_their_arguments_in_order() {
     let day = 24 * 60 * 60 * 1000;
     let long = 2 * day;
     let plain = Dialect::SCRIPTS;
-    let table: [Case<'_>; 15] = [
+    let table: [Case<'_>; 19] = [
         (&[b"r"], plain, acquire, format!("ACQUIRE 1 r TOKEN 30000 1 0 {long} 0")),
         (
             &[b"r"],
@@ -140,9 +140,29 @@ fn scripts_take_their_arguments_in_order() {
                  {long}"
             ),
         ),
-        (&[b"r"], plain, release, "RELEASE 1 r TOKEN".to_owned()),
-        (&[b"r"], GUARDED, release, "RELEASE 1 r TOKEN".to_owned()),
-        (two, plain, release, "RELEASE 2 {o}:a {o}:b TOKEN".to_owned()),
+        (&[b"r"], plain, release, "RELEASE 2 r redlatch:queue:{r} TOKEN 1".to_owned()),
+        (&[b"r"], GUARDED, release, "RELEASE 2 r redlatch:queue:{r} TOKEN 1".to_owned()),
+        (
+            &[b"r"],
+            plain,
+            release_queued,
+            "RELEASE 2 r redlatch:queue:{r} TOKEN 1 1700000000000".to_owned(),
+        ),
+        (
+            two,
+            plain,
+            release,
+            "RELEASE 4 {o}:a {o}:b redlatch:queue:{o}:a redlatch:queue:{o}:b TOKEN 2".to_owned(),
+        ),
+        // A waiter of several keys does not queue, nor one of a name without a place for a queue.
+        (
+            two,
+            plain,
+            release_queued,
+            "RELEASE 4 {o}:a {o}:b redlatch:queue:{o}:a redlatch:queue:{o}:b TOKEN 2".to_owned(),
+        ),
+        (&[b"a}b"], plain, release, "RELEASE 1 a}b TOKEN 1".to_owned()),
+        (&[b"a}b"], plain, release_queued, "RELEASE 1 a}b TOKEN 1".to_owned()),
     ];
     for (names, dialect, op, expected) in table {
         assert_eq!(encoded(names, dialect, &op(), Form::Sha1), format!("EVALSHA {expected}"));
@@ -156,7 +176,12 @@ fn the_plain_dialect_uses_the_best_command_there_is() {
     let set = "SET r TOKEN NX PX 30000";
     let keep = "SET r TOKEN IFEQ TOKEN PX 30000";
     let table = [
-        (Compare::Script, set, "EVALSHA EXTEND 1 r TOKEN 30000 1 0", "EVALSHA RELEASE 1 r TOKEN"),
+        (
+            Compare::Script,
+            set,
+            "EVALSHA EXTEND 1 r TOKEN 30000 1 0",
+            "EVALSHA RELEASE 2 r redlatch:queue:{r} TOKEN 1",
+        ),
         (Compare::Delex, set, keep, "DELEX r IFEQ TOKEN"),
         (Compare::Delifeq, set, keep, "DELIFEQ r TOKEN"),
     ];
@@ -166,7 +191,23 @@ fn the_plain_dialect_uses_the_best_command_there_is() {
             assert_eq!(plain(acquire()), acquired);
             assert_eq!(plain(extend()), extended.replace("EVALSHA", eval));
             assert_eq!(plain(release()), released.replace("EVALSHA", eval));
+            assert_eq!(plain(release_queued()), released.replace("EVALSHA", eval));
         }
+    }
+}
+
+/// R18: whoever would find its own reservation in its way, or only some of its keys reserved, polls.
+#[test]
+fn waiters_of_one_key_with_scripts_can_queue_and_no_others() {
+    for names in [&[b"r".as_slice()][..], &[b"{o}:a"], &[b"{"]] {
+        assert!(wire(names, Dialect::SCRIPTS).can_queue());
+        assert!(wire(names, GUARDED).can_queue());
+        for compare in COMPARES {
+            assert!(!wire(names, Dialect::Plain { compare }).can_queue());
+        }
+    }
+    for names in [&[b"{o}:a".as_slice(), b"{o}:b"][..], &[b"a}b"]] {
+        assert!(!wire(names, Dialect::SCRIPTS).can_queue());
     }
 }
 
@@ -285,12 +326,15 @@ fn buffer_len_is_enough_for_the_largest_command() {
         },
         Op::Seal { token: TOKEN, fence: Fence::new(Fence::MAX).unwrap() },
         Op::Extend { token: TOKEN, ttl: Ttl::MAX, fence: Fence::new(1) },
+        Op::Release { token: TOKEN, place: Some(Place::since_millis(u64::MAX)) },
     ];
     for op in largest {
         let mut buffer = vec![0; wire.buffer_len()];
         let args = wire.encode(&op, Form::Text, &mut buffer).unwrap();
         assert!(args.as_slice().len() <= 27);
-        assert!(args.as_slice().contains(&u64::MAX.to_string().as_bytes()), "the retention");
+        let is_release = matches!(op, Op::Release { .. });
+        let retention = u64::MAX.to_string();
+        assert_eq!(args.as_slice().contains(&retention.as_bytes()), !is_release, "{op:?}");
     }
 }
 

@@ -7,7 +7,7 @@ mod names;
 use std::time::Duration;
 
 use redlatch_core::wire::{Compare, Dialect};
-use redlatch_core::{Fence, Op, Proposal, Token, Ttl};
+use redlatch_core::{Fence, Op, Place, Proposal, Token, Ttl};
 
 const TOKEN: Token =
     Token::new(*b"\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\xfe\xff", 42);
@@ -54,4 +54,10 @@ fn release() -> Op {
     Op::Release { token: TOKEN, place: None }
 }
 
-const OPS: [fn() -> Op; 6] = [acquire, acquire_fenced, seal, extend, extend_fenced, release];
+/// Of one that goes on waiting.
+fn release_queued() -> Op {
+    Op::Release { token: TOKEN, place: Some(Place::since_millis(1_700_000_000_000)) }
+}
+
+const OPS: [fn() -> Op; 7] =
+    [acquire, acquire_fenced, seal, extend, extend_fenced, release, release_queued];
