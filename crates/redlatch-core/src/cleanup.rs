@@ -79,6 +79,11 @@ impl Cleanup {
         matches!(self.then, Then::Queue)
     }
 
+    /// Nodes that may still have the token in their key.
+    pub(crate) const fn owed(&self) -> NodeSet {
+        self.owed
+    }
+
     pub(crate) const fn expires_at(&self) -> Instant {
         self.expires_at
     }
@@ -102,7 +107,6 @@ impl Cleanup {
         node_timeout_nanos: u64,
     ) -> Option<Command> {
         let node = self.unsent.pop()?;
-        let place = place.filter(|_| self.queues());
         Some(release(self.token, place, self.round, self.sent, node, node_timeout_nanos))
     }
 

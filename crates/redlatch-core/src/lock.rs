@@ -206,7 +206,8 @@ impl Lock {
         match self.phase {
             Phase::Idle | Phase::Releasing(_) => return Err(WrongPhase::Idle),
             Phase::Acquiring(attempt) => {
-                self.undo(attempt.token(), attempt.asked(), self.expiry(), Then::Nothing);
+                let nodes = attempt.asked().union(self.calls.asked());
+                self.undo(attempt.token(), nodes, self.expiry(), Then::Nothing);
                 self.emit(Event::Failed { cause: Cause::Cancelled, tally: attempt.tally() });
             }
             Phase::Waiting { cleanup, tally, .. } => {
@@ -232,15 +233,18 @@ impl Lock {
         }
         match &mut self.phase {
             Phase::Acquiring(_) => self.calls.on_call(node),
-            Phase::Waiting { retry_at, .. } => {
+            Phase::Waiting { retry_at, cleanup, .. } => {
                 self.calls.on_call(node);
                 if self.calls.is_our_turn(quorum) {
                     *retry_at = self.now;
+                    // R4: not before what this very input lost is undone; then the timeout is due.
+                    if !cleanup.has_commands() {
+                        self.retry();
+                    }
                 }
             }
             Phase::Idle | Phase::Held(_) | Phase::Releasing(_) => {}
         }
-        self.advance(now);
     }
 
     /// Takes the reply to the command with this `id`.
@@ -294,6 +298,7 @@ impl Lock {
                 Phase::Waiting { cleanup, .. } if cleanup.queues() => self.request.place,
                 Phase::Idle | Phase::Waiting { .. } | Phase::Held(_) | Phase::Releasing(_) => None,
             };
+            self.calls.on_release(node, place);
             return Some(release(token, place, self.rounds, self.now, node, node_timeout_nanos));
         }
         match &mut self.phase {
@@ -301,7 +306,10 @@ impl Lock {
             Phase::Acquiring(attempt) => attempt.poll_command(&self.config),
             Phase::Held(hold) => hold.poll_command(&self.config),
             Phase::Waiting { cleanup, .. } | Phase::Releasing(cleanup) => {
-                cleanup.poll_command(self.request.place, node_timeout_nanos)
+                let place = self.request.place.filter(|_| cleanup.queues());
+                let command = cleanup.poll_command(place, node_timeout_nanos)?;
+                self.calls.on_release(command.id.node, place);
+                Some(command)
             }
         }
     }
@@ -432,7 +440,8 @@ impl Lock {
         let useful = attempt.useful_after(self.config.quorum());
         self.calls.on_lost(cause, &tally);
         let Some(at) = self.retry_at(&attempt.token(), useful) else {
-            self.undo(attempt.token(), attempt.asked(), self.expiry(), Then::Nothing);
+            let nodes = attempt.asked().union(self.calls.asked());
+            self.undo(attempt.token(), nodes, self.expiry(), Then::Nothing);
             self.emit(Event::Failed { cause, tally });
             return;
         };
@@ -455,14 +464,15 @@ impl Lock {
         self.emit(Event::Failed { cause, tally });
     }
 
-    /// Ends a wait that comes to nothing. Every node that keeps a place of it is asked once more.
+    /// Ends a wait that comes to nothing. Every node that may keep a place of it is asked once more.
     fn leave(&mut self, cleanup: Cleanup) {
-        if cleanup.queues() {
-            let (nodes, expires_at) = (self.config.quorum().nodes(), cleanup.expires_at());
-            self.undo(cleanup.token(), nodes, expires_at, Then::Nothing);
-        } else {
+        let queues = self.calls.asked();
+        if queues.is_empty() {
             self.phase = Phase::Releasing(cleanup);
             self.settle_cleanup();
+        } else {
+            let nodes = cleanup.owed().union(queues);
+            self.undo(cleanup.token(), nodes, cleanup.expires_at(), Then::Nothing);
         }
     }
 

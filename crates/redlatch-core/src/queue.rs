@@ -35,6 +35,8 @@ pub(crate) struct Calls {
     called: NodeSet,
     /// Nodes in whose queue this waiter is, as far as they confirmed it since then.
     queued: NodeSet,
+    /// Nodes that were asked last to put this waiter into their queue: they are to be asked to take it out.
+    asked: NodeSet,
     /// Calls do not end this wait: the attempt before it answered calls and was lost all the same, or what
     /// it was lost to is nothing that a release mends. So calls can never keep a waiter spinning.
     deaf: bool,
@@ -42,11 +44,11 @@ pub(crate) struct Calls {
 
 impl Calls {
     pub(crate) const NEW: Self =
-        Self { called: NodeSet::EMPTY, queued: NodeSet::EMPTY, deaf: false };
+        Self { called: NodeSet::EMPTY, queued: NodeSet::EMPTY, asked: NodeSet::EMPTY, deaf: false };
 
     /// An attempt begins.
     pub(crate) fn on_attempt(&mut self, quorum: Quorum) {
-        *self = Self { deaf: self.is_our_turn(quorum), ..Self::NEW };
+        *self = Self { deaf: self.is_our_turn(quorum), asked: self.asked, ..Self::NEW };
     }
 
     /// The attempt was lost. What nodes called before they refused in it is old news.
@@ -57,6 +59,20 @@ impl Calls {
 
     pub(crate) const fn on_call(&mut self, node: NodeId) {
         self.called.insert(node);
+    }
+
+    /// A release is handed out.
+    pub(crate) const fn on_release(&mut self, node: NodeId, place: Option<Place>) {
+        if place.is_some() {
+            self.asked.insert(node);
+        } else {
+            self.asked.remove(node);
+        }
+    }
+
+    /// Nodes in whose queue this waiter may be.
+    pub(crate) const fn asked(&self) -> NodeSet {
+        self.asked
     }
 
     pub(crate) const fn on_queued(&mut self, node: NodeId) {

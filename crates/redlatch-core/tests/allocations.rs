@@ -2,10 +2,12 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::num::NonZeroU32;
 
 use redlatch_core::wire::{Answer, Compare, Dialect, Form, Keys, Value, Wire};
 use redlatch_core::{
-    Command, Config, Event, Fence, Instant, Lock, Op, Proposal, Quorum, Released, Ttl,
+    Command, Config, Event, Fence, Instant, Lock, NodeId, Op, Place, Proposal, Quorum, Released,
+    Retry, Token, Ttl,
 };
 
 /// The system's allocator, which counts what this thread asks of it.
@@ -50,6 +52,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 const NODES: [usize; 4] = [1, 3, 5, 16];
+const ACQUIRE: Op = Op::Acquire { token: Token::new([7; 16], 1), ttl: Ttl::MAX, proposal: None };
 const COMPARES: [Compare; 3] = [Compare::Script, Compare::Delex, Compare::Delifeq];
 
 /// How often `what` allocates.
@@ -95,6 +98,31 @@ impl<'a> Rig<'a> {
         let released = self.lock.poll_event();
         assert_eq!(released, Some(Event::Released(Released::Confirmed)));
         assert_eq!((self.lock.is_idle(), self.lock.poll_timeout()), (true, None));
+    }
+
+    /// Is refused, waits in the queues, is called, and acquires.
+    fn wait(&mut self) {
+        let now = Instant::from_nanos(1);
+        self.lock.set_place(Some(Place::since_millis(u64::MAX)));
+        self.lock.acquire(now, [7; 16], None).expect("the lock is idle");
+        let no = self
+            .wire
+            .decode(&ACQUIRE, &Value::Array(&[Value::Int(0), Value::Int(9), Value::Int(0)]));
+        let Answer::Reply(no) = no else { panic!("it is a no") };
+        let mut sent = [None; 16];
+        for place in sent.iter_mut().take(self.nodes) {
+            *place = self.lock.poll_command();
+        }
+        for Command { id, .. } in sent.into_iter().flatten() {
+            self.lock.handle_reply(now, id, no);
+        }
+        assert!(matches!(self.lock.poll_event(), Some(Event::Retrying { .. })));
+        self.exchange(now);
+        for node in (0..self.nodes).filter_map(NodeId::new) {
+            self.lock.handle_call(now, node);
+        }
+        self.exchange(now);
+        assert!(matches!(self.lock.poll_event(), Some(Event::Granted(_))));
     }
 
     /// Commands and answers, until there are no more commands. Two rounds at most: acquire, seal.
@@ -157,6 +185,17 @@ fn the_scripts_dialect_allocates_nothing() {
                 assert_eq!(count, 0, "{nodes} nodes, {dialect:?}, {proposal:?}");
             }
         }
+    }
+}
+
+/// R18
+#[test]
+fn waiting_in_a_queue_allocates_nothing() {
+    for nodes in NODES {
+        let mut rig = Rig::new(nodes, &[b"report"], Dialect::SCRIPTS);
+        let retry = Retry::attempts(NonZeroU32::new(2).expect("two"));
+        rig.lock = Lock::new(rig.lock.config().with_retry(retry));
+        assert_eq!(allocations(|| rig.wait()), 0, "{nodes} nodes");
     }
 }
 

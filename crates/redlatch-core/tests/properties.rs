@@ -142,7 +142,13 @@ mod the_oracle_sees {
 
     /// Three nodes, of which the first `answers.len()` have answered.
     fn after(proposal: Option<u64>, answers: &[Answer]) -> Run {
-        let setup = Setup { nodes: 3, ..Setup::default() };
+        let setup = Setup {
+            nodes: 3,
+            attempts_max: Some(9),
+            delay_min: 10 * story::MILLI,
+            delay_max: 10 * story::MILLI,
+            ..Setup::default()
+        };
         let proposal = proposal
             .map(|micros| redlatch_core::Proposal::from_unix_micros(micros).expect("in range"));
         let mut run = Run::new(&setup);
@@ -262,6 +268,69 @@ mod the_oracle_sees {
     fn a_lease_that_ends_without_releases() {
         let (run, _) = held();
         wrong(run.oracle.check_undone("lost"), "(R4)");
+    }
+
+    /// Three nodes, of which two refused, so that it waits in the queues.
+    fn waiting() -> Run {
+        let mut run = after(None, &[]);
+        let place = Some(redlatch_core::Place::since_millis(1));
+        run.input(Instant::ZERO, Input::Place(place), Drain::Everything).expect("nothing is wrong");
+        for index in [0, 1] {
+            let no = Answer::Refused(None, Number::None);
+            run.answer(Instant::ZERO, index, no, Drain::Everything).expect("nothing is wrong");
+        }
+        run
+    }
+
+    #[test]
+    fn a_wait_that_is_over_and_leaves_no_queue() {
+        let run = waiting();
+        wrong(run.oracle.check_left("over"), "(R18)");
+    }
+
+    #[test]
+    fn a_call_that_nobody_hears() {
+        let mut run = waiting();
+        run.oracle.check_called().expect("nobody called");
+        run.oracle.on_call(0);
+        run.oracle.check_called().expect("a minority called");
+        run.oracle.on_call(1);
+        wrong(run.oracle.check_called(), "(R18)");
+    }
+
+    #[test]
+    fn an_attempt_that_a_minority_called() {
+        let mut run = waiting();
+        run.oracle.on_call(0);
+        let mut other = run.lock;
+        other.handle_call(Instant::ZERO, node(0));
+        other.handle_call(Instant::ZERO, node(1));
+        let early = other.poll_command().expect("a majority called");
+        wrong(run.oracle.on_command(0, &early, None), "(R18)");
+    }
+
+    #[test]
+    fn attempts_that_spin_on_calls() {
+        let mut run = waiting();
+        for index in [0, 1] {
+            let call = Input::Call(node(index));
+            run.input(Instant::ZERO, call, Drain::Everything).expect("nothing is wrong");
+        }
+        let no = Answer::Refused(None, Number::None);
+        for index in [6, 7] {
+            run.answer(Instant::ZERO, index, no, Drain::Everything).expect("nothing is wrong");
+        }
+        let next = run.handed[6].command;
+        let Op::Acquire { token, ttl, proposal } = next.op else { panic!("{next:?}") };
+        let token = Token::new(token.nonce(), token.attempt() + 1);
+        let spun = Command { op: Op::Acquire { token, ttl, proposal }, ..next };
+        run.oracle.on_call(0);
+        run.oracle.on_call(1);
+        wrong(run.oracle.on_command(0, &spun, None), "(R18)");
+    }
+
+    fn node(index: usize) -> redlatch_core::NodeId {
+        redlatch_core::NodeId::new(index).expect("at most 16 nodes")
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! What a lock may and must do, worked out slowly from the commands that it handed out and the replies
 //! that it got. It shares no arithmetic with the machine, and keeps everything for ever.
 
-use redlatch_core::{Command, Event, Fence, Instant, Lease, NODES_MAX, Op, Reply, Token};
+use redlatch_core::{
+    Cause, Command, Event, Fence, Instant, Lease, NODES_MAX, Op, Place, Reply, Token,
+};
 
 use crate::run::token_of;
 use crate::story::Setup;
@@ -34,6 +36,31 @@ pub(crate) struct Oracle {
     pub(crate) tokens: Vec<History>,
     /// When the current `acquire` began, and how many tokens were seen before it.
     acquire: Option<(u64, usize)>,
+    /// The place in the queues of the nodes, as the driver set it.
+    place: Option<Place>,
+    /// Nodes that were told last that the waiter waits, and not that it does no longer.
+    queued: [bool; NODES_MAX],
+    /// Nodes that called since the latest attempt began.
+    called: [bool; NODES_MAX],
+    /// The wait between two attempts.
+    wait: Option<Wait>,
+    /// The latest attempt began before its time.
+    is_early: bool,
+    /// It began when a majority had called.
+    is_called: bool,
+    /// Everything was drained after every input so far.
+    is_tidy: bool,
+}
+
+/// What was told of the wait between two attempts.
+#[derive(Clone, Copy, Debug)]
+struct Wait {
+    /// When the next attempt begins, if nobody calls.
+    at: u64,
+    /// It cannot be due earlier than this, unless somebody has called.
+    floor: u64,
+    contended: bool,
+    called: [bool; NODES_MAX],
 }
 
 /// All that happened to one token.
@@ -90,7 +117,18 @@ enum Said {
 
 impl Oracle {
     pub(crate) fn new(setup: &Setup) -> Self {
-        Self { setup: setup.clone(), tokens: Vec::new(), acquire: None }
+        Self {
+            setup: setup.clone(),
+            tokens: Vec::new(),
+            acquire: None,
+            place: None,
+            queued: [false; NODES_MAX],
+            called: [false; NODES_MAX],
+            wait: None,
+            is_early: false,
+            is_called: false,
+            is_tidy: true,
+        }
     }
 
     fn of(&mut self, token: &Token) -> Option<&mut History> {
@@ -100,6 +138,64 @@ impl Oracle {
     /// An `acquire` call was accepted.
     pub(crate) fn acquire_began(&mut self, now: u64) {
         self.acquire = Some((now, self.tokens.len()));
+        self.called = [false; NODES_MAX];
+        (self.wait, self.is_early, self.is_called) = (None, false, false);
+    }
+
+    pub(crate) fn place_set(&mut self, place: Option<Place>) {
+        self.place = place;
+    }
+
+    /// Not everything is drained any more.
+    pub(crate) fn untidy(&mut self) {
+        self.is_tidy = false;
+    }
+
+    /// A node called.
+    pub(crate) fn on_call(&mut self, node: usize) {
+        if node < self.setup.nodes {
+            self.called[node] = true;
+            if let Some(wait) = &mut self.wait {
+                wait.called[node] = true;
+            }
+        }
+    }
+
+    /// An attempt of the current acquire begins, which is not its first: it is due, or a majority called;
+    /// and it does not answer calls if the one before did (R18).
+    fn attempt_began(&mut self, now: u64) -> Check {
+        let calls = count(&self.called);
+        self.called = [false; NODES_MAX];
+        let Some(wait) = self.wait.take() else { return Ok(()) };
+        let is_called = calls >= self.setup.majority();
+        let is_early = wait.contended && (now < wait.at || wait.at < wait.floor);
+        ensure!(wait.contended || now >= wait.at, "an attempt at {now}, not at {wait:?} (R13)");
+        ensure!(
+            !is_early || is_called,
+            "an attempt at {now}, {calls} nodes called: {wait:?} (R18)"
+        );
+        ensure!(!(is_early && self.is_early), "called at {now}, and spinning: {wait:?} (R18)");
+        (self.is_early, self.is_called) = (is_early, is_called);
+        Ok(())
+    }
+
+    /// Whoever is called does not go on waiting (R18). Holds when everything is drained.
+    pub(crate) fn check_called(&self) -> Check {
+        let Some(wait) = &self.wait else { return Ok(()) };
+        let calls = count(&wait.called);
+        let hears = wait.contended && !self.is_early && !self.is_called;
+        ensure!(
+            !hears || calls < self.setup.majority(),
+            "called, and still waiting: {wait:?} (R18)"
+        );
+        Ok(())
+    }
+
+    /// No node is left that keeps the place of one that does not wait (R18).
+    pub(crate) fn check_left(&self, how: &str) -> Check {
+        let left = self.queued.iter().position(|&queued| queued);
+        ensure!(left.is_none(), "the wait is {how}, and node {left:?} was not told (R18)");
+        Ok(())
     }
 
     /// A lease was taken over: a majority promised it, nobody knows which.
@@ -145,6 +241,9 @@ impl Oracle {
                 ensure!(lease.is_none(), "{command:?} while the lock is held");
                 let first = self.acquire.map_or(0, |(_, first)| first);
                 if self.of(&token).is_none() {
+                    if self.is_tidy {
+                        self.attempt_began(now)?;
+                    }
                     self.tokens.push(History::new(token, proposal.is_some(), deadline));
                 }
                 let tries = self.tokens.len() - first;
@@ -192,12 +291,18 @@ impl Oracle {
                 });
                 extension.asked[index] = true;
             }
-            Op::Release { token, .. } => {
+            Op::Release { token, place } => {
+                ensure!(place.is_none() || place == self.place, "{command:?}: another place");
+                ensure!(place.is_none() || lease.is_none(), "{command:?} of a holder (R18)");
+                self.queued[index] = place.is_some();
                 if let Some(lease) = lease {
                     ensure!(!undoes(&token, &lease.token), "{command:?} of what is held (R12)");
                 }
+                let leaves = self.tokens.iter().any(|history| undoes(&token, &history.token));
                 let Some(history) = self.of(&token) else {
-                    return Err(format!("{command:?} has a token from nowhere"));
+                    // An attempt that was given up before it began, by one that was queued before.
+                    ensure!(leaves && place.is_none(), "{command:?} has a token from nowhere");
+                    return Ok(());
                 };
                 history.over = true;
                 history.nodes[index].released = true;
@@ -392,6 +497,7 @@ impl Oracle {
         let Some(event) = event else { return Ok(()) };
         match event {
             Event::Granted(told) => {
+                self.wait = None;
                 // A grant that was told late may be out of date, but not a grant of something else.
                 ensure!(self.tokens.iter().any(|history| history.token == told.token), "{event:?}");
                 ensure!(!tidy || lease == Some(*told), "{event:?}, but {lease:?} is held");
@@ -408,6 +514,7 @@ impl Oracle {
                 if tidy {
                     ensure!(lease.is_none(), "{event:?}, but {lease:?} is held");
                     self.check_undone("lost")?;
+                    self.check_left("over")?;
                 }
             }
             Event::Retrying { .. } | Event::Failed { .. } => {
@@ -417,10 +524,31 @@ impl Oracle {
                         last.over = true;
                     }
                     self.check_undone("given up")?;
+                    self.check_wait(now, event)?;
                 }
             }
             Event::Released(_) => {}
         }
+        Ok(())
+    }
+
+    /// Whoever goes on waiting for a holder queues on every node, with its place if it has one; whoever
+    /// waits for something else, or no longer, on none (R18).
+    fn check_wait(&mut self, now: u64, event: &Event) -> Check {
+        self.wait = None;
+        let Event::Retrying { at, cause, .. } = event else { return self.check_left("given up") };
+        let at = at.as_nanos();
+        let Cause::Contended { retry_after } = *cause else {
+            let called = [false; NODES_MAX];
+            self.wait = Some(Wait { at, floor: 0, contended: false, called });
+            return self.check_left("for something else");
+        };
+        let queued = count(&self.queued);
+        let queues = if self.place.is_some() { self.setup.nodes } else { 0 };
+        ensure!(queued == queues, "{event:?}, and {queued} nodes know its place (R18)");
+        let useful = retry_after.map_or(u64::MAX, |useful| useful.as_nanos() as u64);
+        let floor = now.saturating_add(useful.min(self.setup.delay_min));
+        self.wait = Some(Wait { at, floor, contended: true, called: [false; NODES_MAX] });
         Ok(())
     }
 
@@ -471,6 +599,10 @@ impl Node {
             }
         }
     }
+}
+
+fn count(nodes: &[bool]) -> usize {
+    nodes.iter().filter(|&&node| node).count()
 }
 
 /// What `reply` is as a vote.

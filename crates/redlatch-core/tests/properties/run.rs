@@ -5,8 +5,8 @@ use core::hash::{Hash, Hasher};
 use std::hash::DefaultHasher;
 
 use redlatch_core::{
-    Command, CommandId, Event, Fence, Instant, Lease, Lock, NODES_MAX, Op, Proposal, Reply, Token,
-    WrongPhase,
+    Command, CommandId, Event, Fence, Instant, Lease, Lock, NODES_MAX, NodeId, Op, Place, Proposal,
+    Reply, Token, WrongPhase,
 };
 
 use crate::oracle::{Check, Handed, Oracle, ensure, latest, undoes};
@@ -31,6 +31,8 @@ pub(crate) enum Input {
     Extend,
     Release,
     Timeout,
+    Place(Option<Place>),
+    Call(NodeId),
     Reply(CommandId, Reply),
 }
 
@@ -89,6 +91,9 @@ impl Run {
             run.oracle.adopted(setup.origin, &lease);
             run.now = setup.origin;
         }
+        let place = setup.place.map(Place::since_millis);
+        run.lock.set_place(place);
+        run.oracle.place_set(place);
         run
     }
 
@@ -112,6 +117,7 @@ impl Run {
             return self.drain(None);
         }
         self.tidy = false;
+        self.oracle.untidy();
         Ok(())
     }
 
@@ -129,6 +135,13 @@ impl Run {
             What::Extend => self.input(now, Input::Extend, step.drain),
             What::Release => self.input(now, Input::Release, step.drain),
             What::Timeout => self.input(now, Input::Timeout, step.drain),
+            What::Place { since } => {
+                self.input(now, Input::Place(since.map(Place::since_millis)), step.drain)
+            }
+            What::Call { node } => self.call(now, node.into(), step.drain),
+            What::Calls { nodes } => (0..NODES_MAX)
+                .filter(|node| nodes & (1 << node) != 0)
+                .try_for_each(|node| self.call(now, node, step.drain)),
             What::Answer { which, answer } => {
                 let open = self.handed.iter().enumerate().filter(|(_, handed)| !handed.answered);
                 let open: Vec<usize> = open.map(|(index, _)| index).collect();
@@ -156,6 +169,20 @@ impl Run {
             }
             What::Stranger { which, answer } => self.stranger(now, which, answer, step.drain),
         }
+    }
+
+    /// A node calls, which is the same as the passing of time unless the lock waits (R18).
+    fn call(&mut self, now: Instant, node: usize, drain: Drain) -> Check {
+        let Some(node) = NodeId::new(node) else { return Ok(()) };
+        let mut as_if_none = self.lock;
+        as_if_none.handle_timeout(now);
+        let mut called = self.lock;
+        apply(&mut called, now, &Input::Call(node)).ok();
+        let is_known = node.index() < self.setup.nodes;
+        ensure!(called == as_if_none || is_known, "the call of an unknown {node:?} counts (R18)");
+        let lease = |lock: &Lock| lock.lease();
+        ensure!(lease(&called) == lease(&as_if_none), "the call of {node:?} is a vote (R18)");
+        self.input(now, Input::Call(node), drain)
     }
 
     /// Drives the lock by timeouts alone until it rests.
@@ -255,6 +282,8 @@ impl Run {
             (Input::Extend, result) => {
                 ensure!(result.is_ok() == lease.is_some(), "{result:?}, and {lease:?} is held");
             }
+            (Input::Place(place), _) => self.oracle.place_set(*place),
+            (Input::Call(node), _) => self.oracle.on_call(node.index()),
             (Input::Timeout | Input::Reply(..), _) => {}
         }
         let tidy = self.tidy && drain == Drain::Everything;
@@ -262,6 +291,9 @@ impl Run {
         self.check_questions()?;
         self.check_outputs()?;
         self.tidy = tidy;
+        if !tidy {
+            self.oracle.untidy();
+        }
         match drain {
             Drain::Everything => self.drain(Some(&input).filter(|_| result.is_ok()))?,
             Drain::Commands(some) => self.commands(some.into())?,
@@ -345,6 +377,10 @@ impl Run {
         }
         if let (true, Some(Input::Release)) = (self.tidy, accepted) {
             self.oracle.check_undone("released")?;
+            self.oracle.check_left("over")?;
+        }
+        if self.tidy {
+            self.oracle.check_called()?;
         }
         let timeout = self.lock.poll_timeout();
         self.transcript.push(Line::Timeout(timeout));
@@ -366,6 +402,15 @@ fn apply(lock: &mut Lock, now: Instant, input: &Input) -> Result<(), WrongPhase>
         Input::Release => lock.release(now),
         Input::Timeout => {
             lock.handle_timeout(now);
+            Ok(())
+        }
+        Input::Place(place) => {
+            lock.set_place(place);
+            lock.handle_timeout(now);
+            Ok(())
+        }
+        Input::Call(node) => {
+            lock.handle_call(now, node);
             Ok(())
         }
         Input::Reply(id, reply) => {

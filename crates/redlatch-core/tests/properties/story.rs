@@ -45,6 +45,8 @@ pub(crate) struct Setup {
     pub(crate) origin: u64,
     /// A lease that is good for so long is taken over at the start.
     pub(crate) adopted: Option<u64>,
+    /// Since when it waits in the queues, if it does.
+    pub(crate) place: Option<u64>,
 }
 
 /// The simplest.
@@ -63,6 +65,7 @@ impl Default for Setup {
             hold_max: None,
             origin: 0,
             adopted: None,
+            place: None,
         }
     }
 }
@@ -158,6 +161,18 @@ pub(crate) enum What {
     Extend,
     Release,
     Timeout,
+    /// The driver says since when the lock waits, or that it polls.
+    Place {
+        since: Option<u64>,
+    },
+    /// A node calls, which the lock may not have.
+    Call {
+        node: u8,
+    },
+    /// All of these nodes call.
+    Calls {
+        nodes: u16,
+    },
     /// The answer to one command, one that has not been answered if there is one.
     Answer {
         which: u8,
@@ -279,10 +294,11 @@ pub(crate) fn setups() -> impl Strategy<Value = Setup> {
         0..500_u64,
         option::of(1..5_000_u64),
         option::weighted(0.1, 0..1_000_u64),
+        option::of(any::<u64>()),
     );
     (limits, retry).prop_map(|(limits, retry)| {
         let (nodes, ttl_ms, drift_ppm, validity_min, node_timeout, origin) = limits;
-        let (attempts_max, wait, delay_min, delay_max, hold_max, adopted) = retry;
+        let (attempts_max, wait, delay_min, delay_max, hold_max, adopted, place) = retry;
         let mut setup = Setup {
             nodes,
             ttl_ms,
@@ -291,6 +307,7 @@ pub(crate) fn setups() -> impl Strategy<Value = Setup> {
             delay_min: delay_min * MILLI,
             delay_max: delay_max * MILLI,
             origin,
+            place,
             ..Setup::default()
         };
         let thousandths = |of: u64, part: u64| (u128::from(of) * u128::from(part) / 1_000) as u64;
@@ -347,6 +364,9 @@ fn whats(answers: impl Strategy<Value = Answer> + Clone + 'static) -> impl Strat
         6 => proposals().prop_map(|proposal| What::Acquire { proposal }),
         4 => Just(What::Extend),
         1 => Just(What::Release),
+        1 => option::weighted(0.8, any::<u64>()).prop_map(|since| What::Place { since }),
+        2 => (0..NODES_MAX as u8).prop_map(|node| What::Call { node }),
+        2 => any::<u16>().prop_map(|nodes| What::Calls { nodes }),
         10 => (any::<u8>(), answers.clone()).prop_map(|(which, answer)| What::Answer { which, answer }),
         4 => (any::<u16>(), answers.clone()).prop_map(|(which, answer)| What::Repeat { which, answer }),
         8 => (any::<u16>(), answers.clone()).prop_map(|(nodes, answer)| What::Answers { nodes, answer }),

@@ -46,7 +46,10 @@ fn attempts_bound_the_retries() {
         }
         refuse(&mut rig);
         assert!(matches!(failed(&mut rig), Cause::Contended { .. }));
-        assert_eq!(rig.last_to(0).op, redlatch_core::Op::Release { token: token(count), place: None });
+        assert_eq!(
+            rig.last_to(0).op,
+            redlatch_core::Op::Release { token: token(count), place: None }
+        );
         assert!(rig.lock.is_idle());
     }
 }

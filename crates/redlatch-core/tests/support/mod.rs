@@ -181,6 +181,12 @@ impl Rig {
         }
     }
 
+    /// `node` calls: it keeps the key for this waiter.
+    pub(crate) fn call(&mut self, index: usize) {
+        self.lock.handle_call(self.now, node(index));
+        self.drain();
+    }
+
     /// Moves the clock and reports the timeout.
     pub(crate) fn timeout_at(&mut self, millis: u64) {
         self.at(millis).tick();
@@ -209,6 +215,14 @@ impl Rig {
     pub(crate) fn last_to(&self, node: usize) -> Command {
         let last = self.handed_out.iter().rfind(|command| command.id.node().index() == node);
         *last.expect("the node was given a command")
+    }
+
+    /// The acquire command that `node` was last given.
+    pub(crate) fn last_acquire(&self, node: usize) -> Command {
+        let is_it = |command: &&Command| {
+            command.id.node().index() == node && matches!(command.op, Op::Acquire { .. })
+        };
+        *self.handed_out.iter().rfind(is_it).expect("the node was asked for the lock")
     }
 
     /// The next thing that the application was told.
