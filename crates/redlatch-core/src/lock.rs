@@ -206,7 +206,7 @@ impl Lock {
         match self.phase {
             Phase::Idle | Phase::Releasing(_) => return Err(WrongPhase::Idle),
             Phase::Acquiring(attempt) => {
-                let nodes = attempt.asked().union(self.calls.asked());
+                let nodes = attempt.asked().union(self.calls.take().asked());
                 self.undo(attempt.token(), nodes, self.expiry(), Then::Nothing);
                 self.emit(Event::Failed { cause: Cause::Cancelled, tally: attempt.tally() });
             }
@@ -233,7 +233,8 @@ impl Lock {
         }
         match &mut self.phase {
             Phase::Acquiring(_) => self.calls.on_call(node),
-            Phase::Waiting { retry_at, cleanup, .. } => {
+            // Nobody else is in a queue: what it waits for is no release.
+            Phase::Waiting { retry_at, cleanup, .. } if cleanup.queues() => {
                 self.calls.on_call(node);
                 if self.calls.is_our_turn(quorum) {
                     *retry_at = self.now;
@@ -243,7 +244,7 @@ impl Lock {
                     }
                 }
             }
-            Phase::Idle | Phase::Held(_) | Phase::Releasing(_) => {}
+            Phase::Idle | Phase::Waiting { .. } | Phase::Held(_) | Phase::Releasing(_) => {}
         }
     }
 
@@ -430,6 +431,7 @@ impl Lock {
         let Phase::Acquiring(attempt) = &self.phase else { return };
         let hold = Hold::granted(&self.config, self.now, attempt, fence, self.expiry());
         self.phase = Phase::Held(hold);
+        self.calls = Calls::NEW;
         self.emit(Event::Granted(hold.lease(&self.config)));
     }
 
@@ -438,16 +440,16 @@ impl Lock {
         let Phase::Acquiring(attempt) = self.phase else { return };
         let tally = attempt.tally();
         let useful = attempt.useful_after(self.config.quorum());
-        self.calls.on_lost(cause, &tally);
-        let Some(at) = self.retry_at(&attempt.token(), useful) else {
-            let nodes = attempt.asked().union(self.calls.asked());
+        self.calls.on_lost(&tally);
+        let is_contended = matches!(cause, Cause::Contended { .. });
+        let then =
+            if is_contended && self.request.place.is_some() { Then::Queue } else { Then::Nothing };
+        let Some(at) = self.retry_at(&attempt.token(), useful, then) else {
+            let nodes = attempt.asked().union(self.calls.take().asked());
             self.undo(attempt.token(), nodes, self.expiry(), Then::Nothing);
             self.emit(Event::Failed { cause, tally });
             return;
         };
-        let is_contended = matches!(cause, Cause::Contended { .. });
-        let then =
-            if is_contended && self.request.place.is_some() { Then::Queue } else { Then::Nothing };
         let cleanup = self.cleanup(attempt.token(), attempt.asked(), self.expiry(), then);
         self.phase = Phase::Waiting { retry_at: at, cause, tally, cleanup };
         self.emit(Event::Retrying { at, cause, tally });
@@ -466,7 +468,7 @@ impl Lock {
 
     /// Ends a wait that comes to nothing. Every node that may keep a place of it is asked once more.
     fn leave(&mut self, cleanup: Cleanup) {
-        let queues = self.calls.asked();
+        let queues = self.calls.take().asked();
         if queues.is_empty() {
             self.phase = Phase::Releasing(cleanup);
             self.settle_cleanup();
@@ -484,26 +486,25 @@ impl Lock {
         if !cleanup.queues() || !matches!(reply, Reply::Applied { .. }) {
             return;
         }
-        self.calls.on_queued(id.node);
         let quorum = self.config.quorum();
-        if self.calls.will_be_called(quorum) && !self.calls.is_our_turn(quorum) {
+        let was_queued = self.calls.will_be_called(quorum);
+        self.calls.on_queued(id.node);
+        if self.calls.will_be_called(quorum) && !was_queued && !self.calls.is_our_turn(quorum) {
             let retry = self.config.retry();
             let at = retry.called_at(self.now, give_up_at, &cleanup.token(), retry_after);
             *retry_at = at.map_or(*retry_at, |at| at.max(*retry_at));
         }
     }
 
-    fn retry_at(&self, token: &Token, useful: Option<Duration>) -> Option<Instant> {
+    fn retry_at(&self, token: &Token, useful: Option<Duration>, then: Then) -> Option<Instant> {
         // Tokens are never repeated, not even after 2^32 attempts.
         if self.attempts == u32::MAX {
             return None;
         }
         let (retry, give_up_at) = (self.config.retry(), self.give_up_at());
         let at = retry.retry_at(self.now, give_up_at, self.tries, token, useful)?;
-        if self.calls.is_our_turn(self.config.quorum()) {
-            return Some(self.now);
-        }
-        Some(at)
+        let is_called = then == Then::Queue && self.calls.is_our_turn(self.config.quorum());
+        Some(if is_called { self.now } else { at })
     }
 
     fn give_up_at(&self) -> Instant {

@@ -2,7 +2,6 @@
 
 use core::num::NonZeroU64;
 
-use crate::event::Cause;
 use crate::quorum::{NodeId, NodeSet, Quorum, Tally};
 
 /// A waiter's place in the queue that each node keeps of a lock: since when it has waited, by the wall
@@ -37,8 +36,8 @@ pub(crate) struct Calls {
     queued: NodeSet,
     /// Nodes that were asked last to put this waiter into their queue: they are to be asked to take it out.
     asked: NodeSet,
-    /// Calls do not end this wait: the attempt before it answered calls and was lost all the same, or what
-    /// it was lost to is nothing that a release mends. So calls can never keep a waiter spinning.
+    /// Calls do not end this wait: the attempt before it answered calls and was lost all the same. So they
+    /// can never keep a waiter spinning.
     deaf: bool,
 }
 
@@ -46,15 +45,19 @@ impl Calls {
     pub(crate) const NEW: Self =
         Self { called: NodeSet::EMPTY, queued: NodeSet::EMPTY, asked: NodeSet::EMPTY, deaf: false };
 
+    /// Nobody waits any longer. What was known is handed over.
+    pub(crate) const fn take(&mut self) -> Self {
+        core::mem::replace(self, Self::NEW)
+    }
+
     /// An attempt begins.
     pub(crate) fn on_attempt(&mut self, quorum: Quorum) {
         *self = Self { deaf: self.is_our_turn(quorum), asked: self.asked, ..Self::NEW };
     }
 
     /// The attempt was lost. What nodes called before they refused in it is old news.
-    pub(crate) fn on_lost(&mut self, cause: Cause, tally: &Tally) {
+    pub(crate) const fn on_lost(&mut self, tally: &Tally) {
         self.called = self.called.minus(self.called.minus(tally.refused));
-        self.deaf |= !matches!(cause, Cause::Contended { .. });
     }
 
     pub(crate) const fn on_call(&mut self, node: NodeId) {

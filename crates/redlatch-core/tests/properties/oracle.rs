@@ -59,7 +59,8 @@ struct Wait {
     at: u64,
     /// It cannot be due earlier than this, unless somebody has called.
     floor: u64,
-    contended: bool,
+    /// It is in the queues, and called.
+    queues: bool,
     called: [bool; NODES_MAX],
 }
 
@@ -168,8 +169,8 @@ impl Oracle {
         self.called = [false; NODES_MAX];
         let Some(wait) = self.wait.take() else { return Ok(()) };
         let is_called = calls >= self.setup.majority();
-        let is_early = wait.contended && (now < wait.at || wait.at < wait.floor);
-        ensure!(wait.contended || now >= wait.at, "an attempt at {now}, not at {wait:?} (R13)");
+        let is_early = wait.queues && (now < wait.at || wait.at < wait.floor);
+        ensure!(wait.queues || now >= wait.at, "an attempt at {now}, not at {wait:?} (R13)");
         ensure!(
             !is_early || is_called,
             "an attempt at {now}, {calls} nodes called: {wait:?} (R18)"
@@ -183,7 +184,7 @@ impl Oracle {
     pub(crate) fn check_called(&self) -> Check {
         let Some(wait) = &self.wait else { return Ok(()) };
         let calls = count(&wait.called);
-        let hears = wait.contended && !self.is_early && !self.is_called;
+        let hears = wait.queues && !self.is_early && !self.is_called;
         ensure!(
             !hears || calls < self.setup.majority(),
             "called, and still waiting: {wait:?} (R18)"
@@ -540,7 +541,7 @@ impl Oracle {
         let at = at.as_nanos();
         let Cause::Contended { retry_after } = *cause else {
             let called = [false; NODES_MAX];
-            self.wait = Some(Wait { at, floor: 0, contended: false, called });
+            self.wait = Some(Wait { at, floor: 0, queues: false, called });
             return self.check_left("for something else");
         };
         let queued = count(&self.queued);
@@ -548,7 +549,8 @@ impl Oracle {
         ensure!(queued == queues, "{event:?}, and {queued} nodes know its place (R18)");
         let useful = retry_after.map_or(u64::MAX, |useful| useful.as_nanos() as u64);
         let floor = now.saturating_add(useful.min(self.setup.delay_min));
-        self.wait = Some(Wait { at, floor, contended: true, called: [false; NODES_MAX] });
+        let queues = self.place.is_some();
+        self.wait = Some(Wait { at, floor, queues, called: [false; NODES_MAX] });
         Ok(())
     }
 
