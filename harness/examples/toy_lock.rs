@@ -119,6 +119,9 @@ impl<const COMPARES: bool> Client for ToyLock<COMPARES> {
                     Reply::Unknown | Reply::Quarantined { .. } => {}
                 }
             }
+
+            // It does not wait in queues, so nobody calls it.
+            (Input::Call { .. }, _) => {}
             (Input::Release | Input::Reply { .. } | Input::Extend | Input::Timeout, _) => {}
         }
         self.settle(now, out);

@@ -226,6 +226,18 @@ pub enum What {
         /// The number.
         fence: u64,
     },
+    /// A node calls a waiter, for whom it keeps the key.
+    Calls {
+        /// The waiter's.
+        token: TokenName,
+    },
+    /// The call reached the waiter's client.
+    Called {
+        /// The node.
+        node: u8,
+        /// The waiter's.
+        token: TokenName,
+    },
     /// A node is kept from voting.
     Quarantined {
         /// Until when.
@@ -314,6 +326,8 @@ impl What {
             | Self::Dropped { .. }
             | Self::Key { .. }
             | Self::Fence { .. }
+            | Self::Calls { .. }
+            | Self::Called { .. }
             | Self::Quarantined { .. }
             | Self::Crashed
             | Self::Restarted
@@ -369,6 +383,8 @@ impl What {
             Self::Healed => (26, 0),
             Self::Demand { step } => (27, step as u64),
             Self::Violated { invariant } => (28, invariant as u64),
+            Self::Calls { token } => (29 | name(token), 0),
+            Self::Called { node, token } => (30 | name(token), node as u64),
         }
     }
 }

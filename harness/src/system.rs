@@ -5,10 +5,11 @@ use std::fmt::Debug;
 use std::hash::Hash;
 
 use redlatch_core::{
-    Command, CommandId, Config, Event, Instant, Lease, Lock, Op, Proposal, Reply, Token, WrongPhase,
+    Command, CommandId, Config, Event, Instant, Lease, Lock, NodeId, Op, Place, Proposal, Reply,
+    Token, WrongPhase,
 };
 
-use crate::node::{Cell, WallMillis};
+use crate::node::{Call, Cell, WallMillis};
 
 /// One client's side of a lock: the inputs, outputs and questions of [`Lock`].
 pub trait Machine: Clone + Debug + Eq + Hash + Send + Sync + 'static {
@@ -36,6 +37,10 @@ pub trait Machine: Clone + Debug + Eq + Hash + Send + Sync + 'static {
     fn release(&mut self, now: Instant) -> Result<(), WrongPhase>;
     /// As [`Lock::handle_reply`].
     fn handle_reply(&mut self, now: Instant, id: CommandId, reply: Reply);
+    /// As [`Lock::set_place`].
+    fn set_place(&mut self, place: Option<Place>);
+    /// As [`Lock::handle_call`].
+    fn handle_call(&mut self, now: Instant, node: NodeId);
     /// As [`Lock::handle_timeout`].
     fn handle_timeout(&mut self, now: Instant);
     /// As [`Lock::poll_command`].
@@ -76,6 +81,14 @@ impl Machine for Lock {
         self.handle_reply(now, id, reply);
     }
 
+    fn set_place(&mut self, place: Option<Place>) {
+        self.set_place(place);
+    }
+
+    fn handle_call(&mut self, now: Instant, node: NodeId) {
+        self.handle_call(now, node);
+    }
+
     fn handle_timeout(&mut self, now: Instant) {
         self.handle_timeout(now);
     }
@@ -103,8 +116,9 @@ impl Machine for Lock {
 
 /// What one node keeps of one resource, and how it changes.
 pub trait NodeCell: Copy + Debug + Default + Eq + Hash + Send + Sync + 'static {
-    /// Carries out one operation at this instant of the node's wall clock.
-    fn apply(&mut self, now: WallMillis, op: &Op) -> Reply;
+    /// Carries out one operation at this instant of the node's wall clock, and calls whoever it hands the
+    /// key to.
+    fn apply(&mut self, now: WallMillis, op: &Op, call: Call<'_>) -> Reply;
     /// The token in the key, if it has not expired.
     fn owner(&self, now: WallMillis) -> Option<Token>;
     /// The fence number; 0 for none.
@@ -115,9 +129,9 @@ pub trait NodeCell: Copy + Debug + Default + Eq + Hash + Send + Sync + 'static {
     fn drop_all(&mut self);
 }
 
-impl NodeCell for Cell {
-    fn apply(&mut self, now: WallMillis, op: &Op) -> Reply {
-        self.apply(now, op)
+impl<const W: usize> NodeCell for Cell<W> {
+    fn apply(&mut self, now: WallMillis, op: &Op, call: Call<'_>) -> Reply {
+        self.apply(now, op, call)
     }
 
     fn owner(&self, now: WallMillis) -> Option<Token> {

@@ -40,7 +40,8 @@ pub enum Invariant {
     /// I12: a lease is not lost while a majority's promises, as answered, still stand.
     NoFalseLoss = 12,
     /// I13: events and answers come in an order that makes sense: nothing is held without a grant, nor
-    /// after its deadline, a release or a loss; and nobody believes while its keys are being released.
+    /// after its deadline, a release or a loss; nobody believes while its keys are being released; and of
+    /// two attempts one after the other, calls begin one at most.
     Api = 13,
 }
 

@@ -55,13 +55,19 @@ pub enum Mark {
     LostUpdate,
     /// A fence was granted that was lower than one granted before.
     FenceOvertaken,
+    /// A waiter was called, and granted.
+    CalledAndGranted,
+    /// A call came for nothing: to one that did not wait, or a minority called.
+    CalledInVain,
+    /// A key was kept for an heir who did not come.
+    ReservationLapsed,
     /// A free lock was got, after everything had healed, while a minority of nodes hung.
     MinorityHung,
 }
 
 impl Mark {
     /// Every mark.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::Granted,
         Self::TwoRoundFence,
         Self::Retried,
@@ -84,6 +90,9 @@ impl Mark {
         Self::TwoHolders,
         Self::LostUpdate,
         Self::FenceOvertaken,
+        Self::CalledAndGranted,
+        Self::CalledInVain,
+        Self::ReservationLapsed,
         Self::MinorityHung,
     ];
 
@@ -113,6 +122,9 @@ impl Mark {
             Self::TwoHolders => "two-holders",
             Self::LostUpdate => "lost-update",
             Self::FenceOvertaken => "fence-overtaken",
+            Self::CalledAndGranted => "called-and-granted",
+            Self::CalledInVain => "called-in-vain",
+            Self::ReservationLapsed => "reservation-lapsed",
             Self::MinorityHung => "minority-hung",
         }
     }
@@ -142,6 +154,9 @@ impl Mark {
             | Self::HalfScript
             | Self::StaleRefused
             | Self::LostUpdate
+            | Self::CalledAndGranted
+            | Self::CalledInVain
+            | Self::ReservationLapsed
             | Self::MinorityHung => true,
             Self::Quarantined => !matches!(profile, Profile::Lossy),
             Self::TwoHolders => !matches!(profile, Profile::Synchronous),

@@ -80,6 +80,10 @@ struct ClientView {
     promises: [u64; NODES_MAX],
     /// Whether a seal was sent for that token.
     sealed: bool,
+    /// Before this the next attempt begins only if calls begin it; 0 if none is to come.
+    earliest: u64,
+    /// Whether calls began the latest attempt.
+    was_called: bool,
 }
 
 impl ClientView {
@@ -91,6 +95,8 @@ impl ClientView {
         promised_to: None,
         promises: [0; NODES_MAX],
         sealed: false,
+        earliest: 0,
+        was_called: false,
     };
 }
 

@@ -1,6 +1,6 @@
 //! I11 termination, I12 no-false-loss, I13 API: one client's operations, on its own clock.
 
-use redlatch_core::{Event, Lease, Loss, Token};
+use redlatch_core::{Cause, Event, Lease, Loss, Token};
 
 use crate::check::{Checker, Invariant, Mark, ms, name};
 use crate::history::{Answered, Asked};
@@ -16,6 +16,8 @@ pub(super) struct Limits {
     /// How long a promise is good for, from when its command was sent.
     validity: u64,
     ttl: u64,
+    delay_min: u64,
+    /// The longest wait between two attempts.
     delay_max: u64,
     attempts_max: u32,
     wait: u64,
@@ -34,7 +36,9 @@ impl Limits {
         Self {
             validity: ttl.saturating_sub(drift + 2_000_000),
             ttl,
-            delay_max: nanos(delay),
+            delay_min: nanos(shape.retries.delay_min_ms),
+            // Whoever learns that it will be called asks later than it has told.
+            delay_max: nanos(delay) * if shape.queues { 2 } else { 1 },
             attempts_max: shape.retries.attempts_max,
             wait: shape.retries.wait_ms.map_or(u64::MAX, nanos),
             release: nanos(shape.node_timeout_ms) * 2,
@@ -74,7 +78,9 @@ impl Checker {
     pub(crate) fn acquire(&mut self, client: usize, reading: u64) {
         self.note_floor(client);
         let due = reading + self.limits.ttl;
-        self.clients[client].operation = Operation::Acquiring { began: reading, attempts: 0, due };
+        let view = &mut self.clients[client];
+        view.operation = Operation::Acquiring { began: reading, attempts: 0, due };
+        (view.earliest, view.was_called) = (0, false);
     }
 
     /// A release is asked for: from now on nothing is believed (R12).
@@ -132,6 +138,17 @@ impl Checker {
         view.promised_to = Some(*token);
         view.promises = [0; NODES_MAX];
         view.sealed = false;
+        let is_called = reading + SLACK < view.earliest;
+        let spins = is_called && view.was_called;
+        view.was_called = is_called;
+        view.earliest = 0;
+        if spins {
+            self.violate(Invariant::Api, now, Some(client), || {
+                format!("c{client} began one attempt after the other, at every call")
+            });
+            return;
+        }
+        let view = &mut self.clients[client];
         let Operation::Acquiring { began, attempts, due } = &mut view.operation else { return };
         *attempts += 1;
         *due = reading + ttl;
@@ -184,8 +201,21 @@ impl Checker {
                 }
                 Some(Operation::Held { granted: reading })
             }
-            (Event::Retrying { .. }, Operation::Acquiring { began, attempts, .. }) => {
+            (Event::Retrying { cause, .. }, Operation::Acquiring { began, attempts, .. }) => {
                 self.mark(Mark::Retried);
+                // What it waits for otherwise may come as soon as it likes.
+                let is_contended = matches!(cause, Cause::Contended { .. });
+                let useful = match cause {
+                    Cause::Contended { retry_after: Some(useful) } => useful.as_nanos() as u64,
+                    Cause::Contended { retry_after: None }
+                    | Cause::NoQuorum
+                    | Cause::Quarantined { .. }
+                    | Cause::TooLate
+                    | Cause::DeadlineExceeded
+                    | Cause::Cancelled => u64::MAX,
+                };
+                let earliest = reading + useful.min(limits.delay_min);
+                self.clients[client].earliest = if is_contended { earliest } else { 0 };
                 let due = reading + limits.delay_max;
                 Some(Operation::Acquiring { began, attempts, due })
             }

@@ -6,7 +6,7 @@ use redlatch_core::{Op, Reply, Token};
 
 use super::bounds::{CLIENTS_MAX, FOR_GOOD, Keep, MARGIN_MS, TICK_MS};
 use super::dissect::{Dissector, Frame, NODE_EPOCH};
-use crate::node::WallMillis;
+use crate::node::{WallMillis, nobody};
 use crate::system::NodeCell;
 
 /// A node. Its wall clock goes with true time while a key is guaranteed; then it stands still, and the
@@ -28,7 +28,7 @@ impl<C: NodeCell> Site<C> {
         {
             let token = Token::new([u8::MAX; 16], 1);
             let acquire = Op::Acquire { token, ttl, proposal: Some(proposal) };
-            let _ = site.cell.apply(site.clock, &acquire);
+            let _ = site.cell.apply(site.clock, &acquire, &mut nobody);
             site.cell.drop_key();
         }
         site
@@ -53,7 +53,7 @@ impl<C: NodeCell> Site<C> {
         if self.is_quarantined() && matches!(op, Op::Acquire { .. }) {
             return (next, Reply::Quarantined { remaining: Duration::from_millis(TICK_MS) });
         }
-        let reply = match next.cell.apply(self.clock, op) {
+        let reply = match next.cell.apply(self.clock, op, &mut nobody) {
             Reply::Refused { fence, .. } => Reply::Refused { remaining: None, fence },
             reply @ (Reply::Applied { .. } | Reply::Unknown | Reply::Quarantined { .. }) => reply,
         };

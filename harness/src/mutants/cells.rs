@@ -2,7 +2,7 @@
 
 use redlatch_core::{Fence, Op, Reply, Token};
 
-use crate::node::{Cell, Key, WallMillis};
+use crate::node::{Call, Cell, Key, WallMillis, nobody};
 use crate::system::NodeCell;
 
 /// Declares a cell that is the shipped one, unless `$wrong` answers.
@@ -13,11 +13,11 @@ macro_rules! cell {
         pub struct $name(Cell);
 
         impl NodeCell for $name {
-            fn apply(&mut self, now: WallMillis, op: &Op) -> Reply {
+            fn apply(&mut self, now: WallMillis, op: &Op, call: Call<'_>) -> Reply {
                 let wrong = |$cell: &mut Cell, $now: WallMillis, $op: &Op| -> Option<Reply> { $wrong };
                 match wrong(&mut self.0, now, op) {
                     Some(reply) => reply,
-                    None => self.0.apply(now, op),
+                    None => self.0.apply(now, op, call),
                 }
             }
 
@@ -133,8 +133,8 @@ pub struct WritesBehind {
 }
 
 impl NodeCell for WritesBehind {
-    fn apply(&mut self, now: WallMillis, op: &Op) -> Reply {
-        let reply = self.cell.apply(now, op);
+    fn apply(&mut self, now: WallMillis, op: &Op, call: Call<'_>) -> Reply {
+        let reply = self.cell.apply(now, op, call);
         if self.cell.key.is_none() {
             self.written = self.cell.fence;
         }
@@ -164,7 +164,7 @@ cell! {
     KeepsTheKey, |cell, now, op| {
         let Op::Release { .. } = op else { return None };
         let key = cell.key;
-        let reply = cell.apply(now, op);
+        let reply = cell.apply(now, op, &mut nobody);
         cell.key = key;
         Some(reply)
     }
@@ -192,7 +192,7 @@ cell! {
     /// The number is never raised, once there is one.
     NeverRaises, |cell, now, op| {
         let before = cell.fence;
-        let reply = cell.apply(now, op);
+        let reply = cell.apply(now, op, &mut nobody);
         match reply {
             Reply::Applied { fence: Some(_) } if before > 0 => {
                 cell.fence = before;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use redlatch_core::{Command, CommandId, Config, Event, Instant, Quorum, Reply, Retry, Ttl};
 
 use crate::model::BoundsError;
+use crate::node::nobody;
 use crate::system::{Machine, NodeCell};
 
 /// The retries that two clients are given to break a tie: far more than chance needs.
@@ -98,7 +99,7 @@ impl<M: Machine, C: NodeCell> Field<M, C> {
         match turn {
             Turn::Arrive(client, command) => {
                 let node = command.id.node().index();
-                let reply = self.nodes[node].apply(at / MILLI, &command.op);
+                let reply = self.nodes[node].apply(at / MILLI, &command.op, &mut nobody);
                 self.send(at, client, node, Turn::Answer(client, command.id, reply));
             }
             Turn::Answer(client, id, reply) => {

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::hash::Hash;
 
 use redlatch_core::{
-    Command, CommandId, Config, Event, Instant, Lease, Lock, NodeId, Op, Proposal, Reply,
+    Command, CommandId, Config, Event, Instant, Lease, Lock, NodeId, Op, Place, Proposal, Reply,
     WrongPhase,
 };
 
@@ -34,6 +34,10 @@ pub trait Plant: Clone + Debug + Eq + Hash + Send + Sync + 'static {
     /// What to make of a reply.
     fn on_reply(&mut self, now: Instant, id: CommandId, reply: Reply) {
         self.lock_mut().handle_reply(now, id, reply);
+    }
+    /// What to make of a call.
+    fn on_call(&mut self, now: Instant, node: NodeId) {
+        self.lock_mut().handle_call(now, node);
     }
     /// What to make of an event.
     fn on_event(&mut self, event: Event) -> Event {
@@ -77,6 +81,15 @@ impl<P: Plant> Machine for P {
     fn handle_reply(&mut self, now: Instant, id: CommandId, reply: Reply) {
         let now = self.clock(now);
         self.on_reply(now, id, reply);
+    }
+
+    fn set_place(&mut self, place: Option<Place>) {
+        self.lock_mut().set_place(place);
+    }
+
+    fn handle_call(&mut self, now: Instant, node: NodeId) {
+        let now = self.clock(now);
+        self.on_call(now, node);
     }
 
     fn handle_timeout(&mut self, now: Instant) {

@@ -153,7 +153,7 @@ impl Plant for SameToken {
             }
             Op::Seal { token, fence } => Op::Seal { token: same(token), fence },
             Op::Extend { token, ttl, fence } => Op::Extend { token: same(token), ttl, fence },
-            Op::Release { token, .. } => Op::Release { token: same(token) },
+            Op::Release { token, place } => Op::Release { token: same(token), place },
         };
         Some(Command { op, ..command })
     }

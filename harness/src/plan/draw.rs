@@ -15,6 +15,8 @@ pub(super) fn draw(plan: &mut Plan, seed: u64, profile: Profile, sizes: Sizes) {
     plan.seed = seed;
     plan.profile = profile;
     plan.shape = shape(dice, profile, sizes);
+    // With dice of its own, so that all else in the plan of a seed stays as it always was.
+    plan.shape.queues = Dice::new(!seed ^ profile as u64).chance(600);
     plan.faults.clear();
     // Swarm: each plan has its own few kinds, and many plans have few faults.
     let mut enabled = dice.next() & dice.next() | 1 << dice.between(0, KINDS - 1);
@@ -88,6 +90,7 @@ fn shape(dice: &mut Dice, profile: Profile, sizes: Sizes) -> Shape {
             delay_min_ms,
             delay_max_ms: delay_min_ms.max(dice.pick(&[5, 20, 100])),
         },
+        queues: false,
         renewal_ms: renewed.then(|| range(dice, ttl_ms / 2, ttl_ms * 4)),
         fenced,
         restart_guard_ms,

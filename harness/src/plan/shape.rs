@@ -36,6 +36,9 @@ pub struct Shape {
     pub drift_ppm: u32,
     /// How often the lock tries.
     pub retries: Retries,
+    /// Whether the clients wait in the queues of the nodes, and are called (R18).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub queues: bool,
     /// Renewal by itself, up to this long.
     pub renewal_ms: Option<u32>,
     /// Whether the workers ask for fences.
@@ -181,6 +184,7 @@ impl Shape {
             node_timeout_ms: 20,
             drift_ppm: 10_000,
             retries: Retries { attempts_max: 5, wait_ms: None, delay_min_ms: 2, delay_max_ms: 20 },
+            queues: false,
             renewal_ms: None,
             fenced: true,
             restart_guard_ms: None,
@@ -275,6 +279,7 @@ impl fmt::Display for Shape {
         write!(f, ", twice {}‰", self.network.duplicate_permille)?;
         f.write_str(if self.network.ordered { ", ordered" } else { ", unordered" })?;
         f.write_str(if self.fenced { ", fenced" } else { ", no fence" })?;
+        f.write_str(if self.queues { ", queues" } else { "" })?;
         if let Some(hold_max) = self.renewal_ms {
             write!(f, ", renewal up to {hold_max} ms")?;
         }

@@ -62,6 +62,7 @@ fn simpler_shapes(plan: &Plan, candidates: &mut Vec<Plan>) {
     add(&|shape| shape.fences_survive = true);
     add(&|shape| shape.restart_guard_ms = None);
     add(&|shape| shape.fenced = false);
+    add(&|shape| shape.queues = false);
 }
 
 fn shorter_faults(plan: &Plan, candidates: &mut Vec<Plan>) {

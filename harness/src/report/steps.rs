@@ -6,7 +6,7 @@ use super::scene::{BeliefEnd, FenceChange, KeyEnd, Scene};
 use super::window::Window;
 use super::words::{self, Fences, answered, asked};
 use super::{Axis, Case, Effect, STEP, explain};
-use crate::history::{Event, Process, What};
+use crate::history::{Event, Process, TokenName, What};
 use crate::sim::clock::TrueTime;
 
 /// What happens within this time, in nanoseconds, happens at once for somebody who looks now and then.
@@ -176,6 +176,8 @@ impl Teller<'_> {
             | What::Released { .. }
             | What::Answer { .. }
             | What::Dropped { .. }
+            | What::Calls { .. }
+            | What::Called { .. }
             | What::Crashed
             | What::Restarted
             | What::FaultBegan { .. }
@@ -254,7 +256,7 @@ impl Teller<'_> {
         let nodes = words::list(&nodes);
         let on = if scene.accesses.len() > 1 { format!(" of r{resource}") } else { String::new() };
         let text = match owner {
-            Some(owner) => format!("{nodes}: the key{on} is {owner}"),
+            Some(owner) => format!("{nodes}: the key{on} is {}", whose(owner)),
             None => format!("{nodes}: the key{on} is gone"),
         };
         self.push(event, range, text);
@@ -285,11 +287,11 @@ impl Teller<'_> {
                     Some(owner) if until > 0 => {
                         let until = words::time(self.case.axis, until);
                         match self.case.axis {
-                            Axis::Time => format!("its key is {owner} until {until}"),
-                            Axis::Steps => format!("its key is {owner}"),
+                            Axis::Time => format!("its key is {} until {until}", whose(owner)),
+                            Axis::Steps => format!("its key is {}", whose(owner)),
                         }
                     }
-                    Some(owner) => format!("its key is {owner}"),
+                    Some(owner) => format!("its key is {}", whose(owner)),
                     None if scene.accesses.len() > 1 => format!("its key of r{resource} is gone"),
                     None => "its key is gone".to_owned(),
                 });
@@ -360,6 +362,10 @@ impl Teller<'_> {
                     None => format!("{what} is lost"),
                 }
             }
+            What::Calls { token } => format!("calls {}", waiter(token)),
+            What::Called { node, token } => {
+                format!("is called by n{node}, as {}", waiter(token))
+            }
             What::Crashed => "crashes".to_owned(),
             What::Restarted => "is started again".to_owned(),
             What::FaultBegan { fault } => {
@@ -429,7 +435,10 @@ impl Teller<'_> {
         for (node, lane) in scene.nodes.iter().enumerate() {
             for key in lane.keys.iter().flatten() {
                 if key.end == KeyEnd::Expired && seen(key.span.to) {
-                    let text = format!("lets the key of {} expire", key.owner);
+                    let text = match key.owner.attempt {
+                        0 => format!("keeps the key for {} no longer", waiter(key.owner)),
+                        _ => format!("lets the key of {} expire", key.owner),
+                    };
                     ends.push((key.span.to, format!("n{node}"), text, key.span.origin));
                 }
             }
@@ -446,5 +455,18 @@ impl Teller<'_> {
             let origins = vec![origin];
             self.steps.push(Step { who, origins, order: AT_THE_END, ..sentence(time, &text) });
         }
+    }
+}
+
+/// One who waits: no attempt of its own.
+fn waiter(token: TokenName) -> String {
+    format!("c{}.{}", token.client, token.acquire)
+}
+
+/// What a key is: a holder's, or kept for a waiter.
+fn whose(owner: TokenName) -> String {
+    match owner.attempt {
+        0 => format!("kept for {}", waiter(owner)),
+        _ => owner.to_string(),
     }
 }

@@ -222,6 +222,8 @@ impl<S: System> World<S> {
                 }
                 target.lock = system.client(&rules.config);
                 target.seen = 0;
+                target.acquires_buried = target.acquires;
+                target.called = None;
                 target.wake_at = u64::MAX;
                 target.scheduled = TrueTime::MAX;
                 self.history.note(self.now, Process::Client(client as u8), What::Restarted);

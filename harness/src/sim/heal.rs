@@ -9,10 +9,11 @@
 
 use crate::check::{Invariant, Mark, Nodes};
 use crate::history::{Process, TokenName, What};
+use crate::node::is_reservation;
 use crate::sim::node::View;
 use crate::sim::queue::Due;
 use crate::sim::system::{Client, System};
-use crate::sim::world::{Rules, World};
+use crate::sim::world::{QUEUE, RESERVATION, Rules, World};
 
 /// How many attempts clients that are in lock-step may lose, each, before somebody wins. If each
 /// attempt fails with probability 0.8, all do with one of 10^38.
@@ -112,7 +113,14 @@ impl<S: System> World<S> {
             Stage::Drain | Stage::Last => self.demand_idle(),
             Stage::Settle => {
                 self.demand_no_key(0, "though nobody wants the lock for more than a ttl");
-                self.enter(rules, Stage::Lone);
+                if rules.queues && !self.overtime {
+                    // Whoever went without a word is in some queue for as long as that is kept.
+                    self.overtime = true;
+                    let kept = 2 * QUEUE + rules.setbacks;
+                    self.queue.push(self.now + kept, Due::Phase(stage as u8));
+                } else {
+                    self.enter(rules, Stage::Lone);
+                }
             }
             Stage::Lone if self.progressed == 0 => {
                 self.demand_progress(Invariant::Progress, "a free lock is not granted in time");
@@ -156,7 +164,10 @@ impl<S: System> World<S> {
         let guard = rules.guard_ms.unwrap_or(0) * 1_000_000;
         let time = match stage {
             Stage::Contend | Stage::Drain | Stage::Last => rules.patience,
-            Stage::Settle => 2 * (rules.ttl + guard + rules.setbacks) + 10_000_000,
+            Stage::Settle => {
+                let kept = if rules.queues { 2 * RESERVATION } else { 0 };
+                kept + 2 * (rules.ttl + guard + rules.setbacks) + 10_000_000
+            }
             Stage::Lone | Stage::Hung => rules.node_timeout,
             Stage::Lockstep => {
                 u64::from(LOCKSTEP_ATTEMPTS) * (rules.patience + rules.ttl) + rules.patience
@@ -273,7 +284,8 @@ impl<S: System> World<S> {
     /// Whether everybody is idle and nothing is under way.
     fn is_quiet(&self) -> bool {
         let all_idle = self.clients.iter().all(|client| client.lock.is_idle());
-        all_idle && self.messages.len() == 0 && self.accesses.len() == 0
+        let all_arrived = self.messages.len() + self.accesses.len() + self.calls.len() == 0;
+        all_idle && all_arrived
     }
 
     fn demand_progress(&mut self, invariant: Invariant, story: &str) {
@@ -296,7 +308,8 @@ impl<S: System> World<S> {
         self.demand_progress(Invariant::Termination, &story);
     }
 
-    /// No node has a key; or (`since` 1) none of an acquire since everything has healed.
+    /// No node has a key; or (`since` 1) none of an acquire since everything has healed, but for those that
+    /// are kept for waiters of before, who went without a word.
     fn demand_no_key(&mut self, since: u32, why: &str) {
         let view = View { nodes: &self.nodes, guarded: false };
         for node in 0..view.count() {
@@ -306,7 +319,7 @@ impl<S: System> World<S> {
                 let client = usize::from(name.client);
                 let before =
                     self.clients.get(client).map_or(0, |client| client.acquires_before * since);
-                if name.acquire > before {
+                if name.acquire > before && (since == 0 || !is_reservation(&token)) {
                     self.checker.violate(Invariant::NoGhost, self.now, Some(client), || {
                         format!("n{node} still has the key of {name}, {why}")
                     });

@@ -4,6 +4,7 @@ use redlatch_core::{Reply, Token};
 
 use crate::check::{Mark, Nodes};
 use crate::history::{Answered, Asked, Process, TokenName, What};
+use crate::node::{Called, Nonce, is_reservation, reservation};
 use crate::sim::clock::TrueTime;
 use crate::sim::dice::{fate, mix, part};
 use crate::sim::heal::Stage;
@@ -61,6 +62,16 @@ pub(crate) struct Message<R> {
     /// On the way to the node, after everything healed: its reply is lost, and a copy follows, as
     /// from a proxy that tries again.
     reply_lost: bool,
+}
+
+/// A call on its way from a node to a client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ring {
+    node: u8,
+    client: u8,
+    /// The run of the client's process that listens.
+    run: u16,
+    nonce: Nonce,
 }
 
 /// A direction.
@@ -266,7 +277,26 @@ impl<S: System> World<S> {
         let (before, pause) = (target.data.cells[resource], target.data.quarantine);
         let owner = before.owner(wall);
         let guard = rules.guard_ms.map(S::quarantine_ms);
-        let reply = target.execute(now, resource, &message.request, guard, script);
+        let mut heir = None;
+        // Now and then a client has lost its subscription, and does not know it yet.
+        let is_lost = rules.queues && part(luck, 3, 16) == 0;
+        let clients = &self.clients;
+        let mut call = |nonce: &Nonce| {
+            let name = TokenName::of(&reservation(nonce));
+            let listener = clients.get(usize::from(name.client)).filter(|client| {
+                client.down == 0 && name.acquire > client.acquires_buried && !is_lost
+            });
+            if listener.is_none() {
+                return Called::Gone;
+            }
+            heir = Some((name.client, *nonce));
+            Called::Heard
+        };
+        let reply = target.execute(now, resource, &message.request, guard, script, &mut call);
+        if let Some((client, nonce)) = heir {
+            self.ring(rules, node, client, nonce);
+        }
+        let target = &mut self.nodes[node];
         let after = target.data.cells[resource];
         let is_paused = target.data.quarantine != pause;
         let quarantined = matches!(reply, Reply::Quarantined { .. });
@@ -281,6 +311,13 @@ impl<S: System> World<S> {
         let applied = matches!(reply, Reply::Applied { .. });
         if message.asked == Asked::Acquire && applied && owner == Some(token) {
             self.checker.mark(Mark::OwnToken);
+        }
+        if rules.queues {
+            let reserved = &mut self.reserved[node][resource];
+            if reserved.is_some() && owner.is_none() {
+                self.checker.mark(Mark::ReservationLapsed);
+            }
+            *reserved = after.owner(wall).filter(is_reservation);
         }
         if before != after {
             self.node_changed(node, resource, wall, &before, &after);
@@ -355,6 +392,79 @@ impl<S: System> World<S> {
                 self.checker.mark(Mark::ReleaseOvertook);
             }
             Asked::Acquire | Asked::Seal | Asked::Extend => {}
+        }
+    }
+
+    /// A node calls a waiter.
+    fn ring(&mut self, rules: &Rules, node: usize, client: u8, nonce: Nonce) {
+        let listener = &mut self.clients[usize::from(client)];
+        let ordinal = &mut listener.calls[node];
+        *ordinal += 1;
+        let (what, which) = (u64::from(client) | (node as u64) << 8, u64::from(*ordinal));
+        let run = listener.run;
+        let token = TokenName::of(&reservation(&nonce));
+        self.history.note(self.now, Process::Node(node as u8), What::Calls { token });
+        let luck = fate(rules.seed, topic::CALL | what, which);
+        let link = &self.links[usize::from(client)][node];
+        let duplicate = link.duplicate_permille.max(rules.duplicate_permille);
+        let twice = self.stage == Stage::Chaos && part(luck, 3, 1_000) < duplicate;
+        for copy in 0..=u8::from(twice) {
+            let luck =
+                fate(rules.seed, topic::CALL | what | u64::from(copy) << 24 | 1 << 28, which);
+            let at = if self.stage == Stage::Chaos {
+                self.call_transit(rules, client.into(), node, luck)
+            } else if self.stage == Stage::Lockstep {
+                Some(self.now + self.lockstep_latency(rules, client.into(), node))
+            } else {
+                Some(self.now + calm_latency(rules, luck))
+            };
+            let Some(at) = at else { continue };
+            let slot = self.calls.insert(Ring { node: node as u8, client, run, nonce });
+            self.queue.push(at, Due::Call(slot));
+        }
+    }
+
+    /// When a call arrives, if it does. It is not on the connection on which requests are answered, so
+    /// it keeps no order with replies.
+    fn call_transit(
+        &self,
+        rules: &Rules,
+        client: usize,
+        node: usize,
+        luck: u64,
+    ) -> Option<TrueTime> {
+        let link = &self.links[client][node];
+        let more = mix(luck);
+        if part(luck, 2, 1_000) < rules.loss_permille.max(link.loss_permille) {
+            return None;
+        }
+        let mut delay = rules.latency / 2 + part(luck, 0, rules.latency) + link.slow;
+        if part(luck, 1, 1_000) < rules.tail_permille {
+            delay += part(more, 0, rules.tail);
+        }
+        if link.replies_cut > self.now {
+            if more >> 63 == 0 {
+                return None;
+            }
+            delay += link.replies_cut - self.now;
+        }
+        Some(self.now + delay + part(more, 1, link.reorder))
+    }
+
+    pub(super) fn call_arrives(&mut self, rules: &Rules, slot: u32) {
+        let Ring { node, client, run, nonce } = *self.calls.at(slot);
+        let listener = &self.clients[usize::from(client)];
+        let gone = listener.down > 0 || listener.run != run;
+        if !gone && listener.paused_until > self.now {
+            self.queue.push(listener.paused_until, Due::Call(slot));
+            return;
+        }
+        self.events += 1;
+        self.calls.remove(slot);
+        if !gone {
+            let token = TokenName::of(&reservation(&nonce));
+            self.history.note(self.now, Process::Client(client), What::Called { node, token });
+            self.drive(rules, client.into(), Input::Call { node: node.into(), nonce });
         }
     }
 

@@ -6,7 +6,7 @@ use redlatch_core::{Reply, Token};
 
 use crate::check::Nodes;
 use crate::history::Asked;
-use crate::node::WallMillis;
+use crate::node::{Call, WallMillis};
 use crate::plan::{Keep, RESOURCES_MAX};
 use crate::sim::clock::{Clock, TrueTime};
 use crate::sim::system::{Node, Request};
@@ -94,6 +94,7 @@ impl<N: Node> SimNode<N> {
         request: &R,
         guard: Option<u64>,
         script: Script,
+        call: Call<'_>,
     ) -> Reply
     where
         N: Node<Request = R>,
@@ -113,11 +114,11 @@ impl<N: Node> SimNode<N> {
         }
         let cell = &mut self.data.cells[resource];
         match script {
-            Script::Runs => cell.apply(wall, request),
+            Script::Runs => cell.apply_calling(wall, request, call),
             Script::StopsBefore => Reply::Unknown,
             Script::StopsWithin => {
                 let had_owner = cell.owner(wall).is_some();
-                let _ = cell.apply(wall, request);
+                let _ = cell.apply_calling(wall, request, call);
                 // The number is written before the key.
                 if request.asked() == Asked::Acquire && !had_owner {
                     cell.drop_key();

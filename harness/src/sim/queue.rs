@@ -22,6 +22,8 @@ pub(crate) enum Due {
     Phase(u8),
     /// The access of a resource in this slot arrives.
     Access(u32),
+    /// The call of a node in this slot arrives.
+    Call(u32),
 }
 
 impl Due {
@@ -34,6 +36,7 @@ impl Due {
             Self::Recheck(client) => 4 << 28 | client as u32,
             Self::Phase(stage) => 5 << 28 | stage as u32,
             Self::Access(slot) => 6 << 28 | slot,
+            Self::Call(slot) => 7 << 28 | slot,
         }
     }
 
@@ -46,7 +49,8 @@ impl Due {
             3 => Self::FaultEnds(low as u16),
             4 => Self::Recheck(low as u8),
             5 => Self::Phase(low as u8),
-            _ => Self::Access(low),
+            6 => Self::Access(low),
+            _ => Self::Call(low),
         }
     }
 }

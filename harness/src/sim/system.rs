@@ -4,11 +4,12 @@ use std::fmt::Debug;
 use std::marker::PhantomData;
 
 use redlatch_core::{
-    Command, CommandId, Config, Event, Instant, Lease, Lock, Op, Proposal, Reply, Token,
+    Command, CommandId, Config, Event, Instant, Lease, Lock, NodeId, Op, Place, Proposal, Reply,
+    Token,
 };
 
 use crate::history::Asked;
-use crate::node::{Cell, WallMillis};
+use crate::node::{Call, Cell, Nonce, WallMillis, nobody};
 use crate::system::{Machine, NodeCell};
 
 /// A lock under test. Implement it for a lock of your own, and [`check`](crate::sim::check) it.
@@ -78,6 +79,15 @@ pub enum Input<R> {
         nonce: [u8; 16],
         /// The client's wall clock, if a fence is wanted.
         proposal: Option<Proposal>,
+        /// Since when it waits, if it waits in the queues of the nodes.
+        place: Option<Place>,
+    },
+    /// A node calls: it says that it keeps the key for the waiter of this nonce.
+    Call {
+        /// Which node.
+        node: usize,
+        /// Whom, which may be one that waits no longer.
+        nonce: Nonce,
     },
     /// The application wants to hold it for longer.
     Extend,
@@ -131,6 +141,15 @@ pub trait Node: Copy + Debug + Default + PartialEq {
 
     /// Carries out one request, all of it or nothing, at this instant of the node's wall clock.
     fn apply(&mut self, now: WallMillis, request: &Self::Request) -> Reply;
+    /// The same, on a node that calls waiters.
+    fn apply_calling(
+        &mut self,
+        now: WallMillis,
+        request: &Self::Request,
+        _call: Call<'_>,
+    ) -> Reply {
+        self.apply(now, request)
+    }
     /// The token in the key, if it has not expired.
     fn owner(&self, now: WallMillis) -> Option<Token>;
     /// The fence number; 0 for none.
@@ -197,7 +216,7 @@ impl<M: Machine, C: NodeCell, S: Surroundings> System for Shipped<M, C, S> {
     type Node = Served<C>;
 
     fn client(&self, config: &Config) -> Driven<M> {
-        Driven(M::new(*config))
+        Driven { machine: M::new(*config), nonce: [0; 16] }
     }
 
     fn admits(highest: u64, fence: u64) -> bool {
@@ -238,40 +257,51 @@ impl Request for Carried {
 
 /// A [`Machine`], driven as its contract asks for: one input, then everything is drained.
 #[derive(Debug)]
-pub struct Driven<M>(M);
+pub struct Driven<M> {
+    machine: M,
+    /// Of the latest acquire: calls of others are not for the lock.
+    nonce: Nonce,
+}
 
 impl<M: Machine> Client for Driven<M> {
     type Request = Carried;
 
     fn input(&mut self, now: Instant, input: Input<Carried>, out: &mut Outbox<Carried>) {
+        let machine = &mut self.machine;
         // A wrong phase is told by an event that comes with it: the lease lapsed in this very moment.
         match input {
-            Input::Acquire { nonce, proposal } => {
-                self.0.acquire(now, nonce, proposal).unwrap_or(())
+            Input::Acquire { nonce, proposal, place } => {
+                self.nonce = nonce;
+                machine.set_place(place);
+                machine.acquire(now, nonce, proposal).unwrap_or(())
             }
-            Input::Extend => self.0.extend(now).unwrap_or(()),
-            Input::Release => self.0.release(now).unwrap_or(()),
-            Input::Reply { request, reply, .. } => self.0.handle_reply(now, request.id, reply),
-            Input::Timeout => self.0.handle_timeout(now),
+            Input::Call { node, nonce } => match NodeId::new(node) {
+                Some(node) if nonce == self.nonce => machine.handle_call(now, node),
+                Some(_) | None => machine.handle_timeout(now),
+            },
+            Input::Extend => machine.extend(now).unwrap_or(()),
+            Input::Release => machine.release(now).unwrap_or(()),
+            Input::Reply { request, reply, .. } => machine.handle_reply(now, request.id, reply),
+            Input::Timeout => machine.handle_timeout(now),
         }
-        while let Some(Command { id, op, .. }) = self.0.poll_command() {
+        while let Some(Command { id, op, .. }) = machine.poll_command() {
             out.send(id.node().index(), Carried { id, op });
         }
-        while let Some(event) = self.0.poll_event() {
+        while let Some(event) = machine.poll_event() {
             out.tell(event);
         }
     }
 
     fn wake_at(&self) -> Option<Instant> {
-        self.0.poll_timeout()
+        self.machine.poll_timeout()
     }
 
     fn lease(&self) -> Option<Lease> {
-        self.0.lease()
+        self.machine.lease()
     }
 
     fn is_idle(&self) -> bool {
-        self.0.is_idle()
+        self.machine.is_idle()
     }
 }
 
@@ -283,7 +313,11 @@ impl<C: NodeCell> Node for Served<C> {
     type Request = Carried;
 
     fn apply(&mut self, now: WallMillis, request: &Carried) -> Reply {
-        self.0.apply(now, &request.op)
+        self.0.apply(now, &request.op, &mut nobody)
+    }
+
+    fn apply_calling(&mut self, now: WallMillis, request: &Carried, call: Call<'_>) -> Reply {
+        self.0.apply(now, &request.op, call)
     }
 
     fn owner(&self, now: WallMillis) -> Option<Token> {

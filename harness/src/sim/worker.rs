@@ -1,6 +1,6 @@
 //! Clients at work: they wait, acquire, hold for a while, use the resource, extend, release.
 
-use redlatch_core::{Event, Instant, Proposal, Released, Reply, Token};
+use redlatch_core::{Event, Instant, Place, Proposal, Released, Reply, Token};
 
 use crate::check::{Mark, Resource};
 use crate::history::{Asked, Process, TokenName, What};
@@ -211,7 +211,8 @@ impl<S: System> World<S> {
         let seen = worker.seen;
         self.checker.acquire(client, seen);
         self.history.note(self.now, process, What::Acquire { resource, acquire });
-        self.drive(rules, client, Input::Acquire { nonce, proposal });
+        let place = if rules.queues { Some(Place::since_millis(wall / 1_000)) } else { None };
+        self.drive(rules, client, Input::Acquire { nonce, proposal, place });
     }
 
     fn give_up(&mut self, rules: &Rules, client: usize) {
@@ -230,12 +231,20 @@ impl<S: System> World<S> {
         let mut out = std::mem::replace(&mut self.outbox, crate::sim::system::Outbox::new());
         out.clear();
         let late = late_yes::<S>(&input);
+        let is_call = matches!(input, Input::Call { .. });
         let driven = &mut self.clients[client];
         let reading = driven.clock.read(self.now);
         driven.seen = driven.seen.max(reading);
         let seen = driven.seen;
         driven.lock.input(Instant::from_nanos(reading), input, &mut out);
         let lease = driven.lock.lease();
+        if let Some((_, begun)) =
+            out.requests.iter().find(|(_, request)| request.asked() == Asked::Acquire)
+        {
+            self.clients[client].called = is_call.then(|| begun.token());
+        } else if is_call {
+            self.checker.mark(Mark::CalledInVain);
+        }
         for &(node, request) in &out.requests {
             let (asked, token) = (request.asked(), request.token());
             self.checker.sent(client, self.now, seen, asked, &token, lease.as_ref());
@@ -300,6 +309,9 @@ impl<S: System> World<S> {
                 let fence = lease.fence.map_or(0, redlatch_core::Fence::get);
                 self.history.note(self.now, process, What::Granted { token, fence, until });
                 self.grants += 1;
+                if self.clients[client].called == Some(lease.token) {
+                    self.checker.mark(Mark::CalledAndGranted);
+                }
                 self.hold(rules, client, lease.token, fence);
                 self.stage_granted(client);
             }
@@ -465,6 +477,7 @@ fn late_yes<S: System>(input: &Input<S::Request>) -> Option<(usize, Token)> {
         | Input::Extend
         | Input::Release
         | Input::Reply { .. }
+        | Input::Call { .. }
         | Input::Timeout => None,
     }
 }

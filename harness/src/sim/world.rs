@@ -1,16 +1,17 @@
 //! One deterministic world: clients, nodes, links and resources under one plan, in virtual time.
 
-use redlatch_core::Config;
+use redlatch_core::{Config, Token};
 
 use crate::check::{Checker, Invariants, Marks, Violation};
 use crate::history::{Asked, History, Process, What};
+use crate::node::{QUEUE_MS, RESERVATION_MS};
 use crate::plan::{
     CLIENTS_MAX, NODES_MAX, Plan, PlanError, RESOURCES_MAX, ResourceMode, Retries, Shape,
 };
 use crate::sim::clock::{Clock, TrueTime};
 use crate::sim::dice::fate;
 use crate::sim::heal::Stage;
-use crate::sim::network::{Link, Message};
+use crate::sim::network::{Link, Message, Ring};
 use crate::sim::node::{Fences, SimNode, View};
 use crate::sim::queue::{Due, Queue, Slots};
 use crate::sim::system::{Outbox, System};
@@ -21,6 +22,12 @@ const EVENTS_MAX: u64 = 20_000_000;
 /// Unix time at the beginning of every run, in nanoseconds.
 pub(super) const EPOCH: u64 = 1_790_000_000_000_000_000;
 
+/// For how long a node keeps a key for a waiter, and a queue that nobody joins, in nanoseconds.
+pub(super) const RESERVATION: u64 = RESERVATION_MS * 1_000_000;
+pub(super) const QUEUE: u64 = QUEUE_MS * 1_000_000;
+/// The most waiters that went without a word, in a queue.
+const GHOSTS_MAX: u64 = 8;
+
 /// What is asked for when a world draws a fate; see [`fate`].
 pub(super) mod topic {
     pub(crate) const CLOCK: u64 = 1 << 56;
@@ -28,6 +35,7 @@ pub(super) mod topic {
     pub(crate) const ACCESS: u64 = 3 << 56;
     pub(crate) const SCRIPT: u64 = 4 << 56;
     pub(crate) const SKEW: u64 = 5 << 56;
+    pub(crate) const CALL: u64 = 6 << 56;
 }
 
 /// How a run ended.
@@ -61,6 +69,7 @@ pub(super) struct Rules {
     pub(super) guard_ms: Option<u64>,
     pub(super) fences: Fences,
     pub(super) fenced: bool,
+    pub(super) queues: bool,
     pub(super) mode: ResourceMode,
     pub(super) sync: u64,
     pub(super) latency: u64,
@@ -102,6 +111,7 @@ impl Rules {
             guard_ms: shape.restart_guard_ms.map(u64::from),
             fences,
             fenced: shape.fenced,
+            queues: shape.queues,
             mode: if shape.fenced { shape.resource } else { ResourceMode::Unfenced },
             sync: ms(shape.sync_ms).max(1),
             latency: u64::from(network.latency_us) * 1_000,
@@ -124,8 +134,10 @@ impl Rules {
         let retry = ms(shape.retries.delay_max_ms) + rules.node_timeout + rules.think;
         let guard = rules.guard_ms.unwrap_or(0) * 1_000_000;
         rules.setbacks = setbacks;
+        // A waiter that went without a word keeps each key for itself for as long as that takes.
+        let kept = if rules.queues { GHOSTS_MAX * RESERVATION } else { 0 };
         rules.patience =
-            4 * (4 * rules.ttl + guard + setbacks + rules.tail + rules.latency) + 60 * retry;
+            kept + 4 * (4 * rules.ttl + guard + setbacks + rules.tail + rules.latency) + 60 * retry;
         Ok(rules)
     }
 }
@@ -166,8 +178,14 @@ pub(super) struct SimClient<L> {
     pub(super) acquires: u32,
     /// Those before everything healed.
     pub(super) acquires_before: u32,
+    /// Those of earlier runs: nobody listens to calls for them any more.
+    pub(super) acquires_buried: u32,
+    /// The attempt that calls began, if they began the latest one.
+    pub(super) called: Option<Token>,
     /// How many requests of each kind went to each node in this acquire.
     pub(super) ordinals: [[u16; 4]; NODES_MAX],
+    /// How many calls each node has made to the client.
+    pub(super) calls: [u32; NODES_MAX],
 }
 
 /// A world. It is used again for run after run, so that nothing is allocated in the long run.
@@ -183,6 +201,9 @@ pub struct World<S: System> {
     /// How many requests of each kind are under way.
     pub(super) in_flight: [u32; 4],
     pub(super) accesses: Slots<Access>,
+    pub(super) calls: Slots<Ring>,
+    /// The reservation that was last seen in each cell.
+    pub(super) reserved: [[Option<Token>; RESOURCES_MAX]; NODES_MAX],
     pub(super) registers: [Register; RESOURCES_MAX],
     pub(super) nodes: Vec<SimNode<S::Node>>,
     pub(super) clients: Vec<SimClient<S::Client>>,
@@ -220,6 +241,8 @@ impl<S: System> World<S> {
             next_message: 0,
             in_flight: [0; 4],
             accesses: Slots::new(),
+            calls: Slots::new(),
+            reserved: [[None; RESOURCES_MAX]; NODES_MAX],
             registers: [Register::default(); RESOURCES_MAX],
             nodes: Vec::new(),
             clients: Vec::new(),
@@ -298,6 +321,8 @@ impl<S: System> World<S> {
         self.next_message = 0;
         self.in_flight = [0; 4];
         self.accesses.clear();
+        self.calls.clear();
+        self.reserved = [[None; RESOURCES_MAX]; NODES_MAX];
         self.registers = [Register::default(); RESOURCES_MAX];
         self.links = [[Link::default(); NODES_MAX]; CLIENTS_MAX];
         self.checker.restart(plan, checked);
@@ -352,6 +377,9 @@ impl<S: System> World<S> {
                 wake_at: u64::MAX,
                 acquires: 0,
                 acquires_before: 0,
+                acquires_buried: 0,
+                called: None,
+                calls: [0; NODES_MAX],
                 ordinals: [[0; 4]; NODES_MAX],
             });
         }
@@ -374,6 +402,7 @@ impl<S: System> World<S> {
         match due {
             Due::Message(slot) => self.arrive(rules, slot),
             Due::Access(slot) => self.access_arrives(rules, slot),
+            Due::Call(slot) => self.call_arrives(rules, slot),
             Due::Wake(client) => self.wake(rules, client.into()),
             Due::FaultBegins(fault) => self.fault_begins(plan, rules, fault.into()),
             Due::FaultEnds(fault) => self.fault_ends(system, plan, rules, fault.into()),

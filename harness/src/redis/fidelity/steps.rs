@@ -250,7 +250,7 @@ impl Draw {
             }
             (5, Some(fence)) => Op::Seal { token, fence },
             (5..=7, fence) => Op::Extend { token, ttl, fence: fence.filter(|_| self.rng.bool()) },
-            (8..=255, _) => Op::Release { token },
+            (8..=255, _) => Op::Release { token, place: None },
         }
     }
 
