@@ -77,10 +77,10 @@ impl<const W: usize> Hash for WaitQueue<W> {
 }
 
 impl<const W: usize> WaitQueue<W> {
-    /// Whether nobody waits.
+    /// How many wait.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.waiters.iter().all(Option::is_none)
+    pub fn len(&self, now: WallMillis) -> usize {
+        if now > self.expires_at { 0 } else { self.waiters.iter().flatten().count() }
     }
 
     fn expire(&mut self, now: WallMillis) {

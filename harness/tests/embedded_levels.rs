@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use redlatch_core::wire::{Answer, Dialect, Form, Keys, QUARANTINE, Wire};
-use redlatch_core::{Fence, Op, Proposal, Reply, Token, Ttl};
-use redlatch_harness::node::{Cell, WallMillis};
-use redlatch_harness::redis::{Flavour, Keep, Redis, Session};
+use redlatch_core::{Fence, Op, Place, Proposal, Reply, Token, Ttl};
+use redlatch_harness::node::{Called, Cell, Nonce, WallMillis, reservation};
+use redlatch_harness::redis::{Flavour, Keep, Redis, Resp, Session};
 
 const RESOURCE: &[u8] = b"report";
 /// The longest ttl of all stories.
@@ -32,14 +32,40 @@ enum Step {
 struct Bytes {
     redis: Redis,
     session: Session,
+    /// The client of [`LISTENED`].
+    listener: Session,
     dialect: Dialect,
 }
+
+/// The nonce whose client listens, and its channel.
+const LISTENED: Nonce = [0; 16];
+const CHANNEL: &str = "redlatch:call:0000000000000000";
+const QUEUE: &str = "redlatch:queue:{report}";
 
 impl Bytes {
     fn new(restart_guard: Option<Ttl>) -> Self {
         let fence_retention = Dialect::FENCE_RETENTION;
         let dialect = Dialect::Scripts { restart_guard, fence_retention };
-        Self { redis: Redis::new(Flavour::Redis7, 7), session: Session::default(), dialect }
+        let (session, listener) = (Session::new(1), Session::new(2));
+        let mut bytes = Self { redis: Redis::new(Flavour::Redis7, 7), session, listener, dialect };
+        bytes.listen();
+        bytes
+    }
+
+    fn listen(&mut self) {
+        self.listener = Session::new(2);
+        let _ = self.redis.execute(0, &mut self.listener, &["SUBSCRIBE", CHANNEL]);
+    }
+
+    /// Whom the node has called.
+    fn called(&mut self) -> Vec<Resp> {
+        let messages = self.redis.take_messages();
+        messages.into_iter().map(|(_, message)| message).collect()
+    }
+
+    /// How many wait.
+    fn waiters(&mut self, now: WallMillis) -> Resp {
+        self.redis.execute(now, &mut self.session, &["ZCARD", QUEUE])
     }
 
     fn ask(&mut self, now: WallMillis, op: &Op, form: Form) -> Reply {
@@ -70,6 +96,7 @@ struct Guarded {
     boot: u64,
     marker: Option<u64>,
     quarantined_until: Option<WallMillis>,
+    called: Vec<Resp>,
 }
 
 impl Guarded {
@@ -83,7 +110,16 @@ impl Guarded {
                 return Reply::Quarantined { remaining: Duration::from_millis(until - now) };
             }
         }
-        self.cell.apply(now, op)
+        let called = &mut self.called;
+        self.cell.apply(now, op, &mut |nonce| {
+            if *nonce != LISTENED {
+                return Called::Gone;
+            }
+            let hex = reservation(nonce).to_hex();
+            let parts = [b"message", CHANNEL.as_bytes(), &hex[..32]];
+            called.push(Resp::Push(parts.map(Resp::bulk).into()));
+            Called::Heard
+        })
     }
 
     fn forget(&mut self) {
@@ -94,7 +130,7 @@ impl Guarded {
 }
 
 fn token() -> impl Strategy<Value = Token> {
-    (0_u8..2, 1_u32..4).prop_map(|(nonce, attempt)| Token::new([nonce; 16], attempt))
+    (0_u8..3, 1_u32..4).prop_map(|(nonce, attempt)| Token::new([nonce; 16], attempt))
 }
 
 fn ttl() -> impl Strategy<Value = Ttl> {
@@ -118,7 +154,10 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (token(), fence()).prop_map(|(token, fence)| Op::Seal { token, fence }),
         2 => (token(), ttl(), proptest::option::of(fence()))
             .prop_map(|(token, ttl, fence)| Op::Extend { token, ttl, fence }),
-        2 => token().prop_map(|token| Op::Release { token }),
+        4 => (token(), proptest::option::of(1_u64..4)).prop_map(|(token, since)| Op::Release {
+            token,
+            place: since.map(Place::since_millis),
+        }),
     ]
 }
 
@@ -128,6 +167,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => (op(), form).prop_map(|(op, form)| Step::Ask(op, form)),
         4 => (0_u64..20).prop_map(Step::Pass),
+        1 => (190_u64..210).prop_map(Step::Pass),
+        1 => (59_990_u64..60_010).prop_map(Step::Pass),
         1 => Just(Step::Pass(TTL_MAX_MS)),
         1 => keep.prop_map(Step::Restart),
         1 => Just(Step::Flush),
@@ -150,10 +191,13 @@ fn tell(guard: Option<Ttl>, steps: &[Step]) -> Result<(), TestCaseError> {
             Step::Ask(op, form) => {
                 let (said, meant) = (bytes.ask(now, op, *form), words.ask(now, op));
                 prop_assert_eq!(said, meant, "at {} to {:?}", now, op);
+                let called = std::mem::take(&mut words.called);
+                prop_assert_eq!(bytes.called(), called, "at {} by {:?}", now, op);
             }
             Step::Pass(millis) => now += millis,
             Step::Restart(keep) => {
                 bytes.redis.restart(now, *keep);
+                bytes.listen();
                 words.boot += 1;
                 match keep {
                     Keep::All => {}
@@ -174,6 +218,8 @@ fn tell(guard: Option<Ttl>, steps: &[Step]) -> Result<(), TestCaseError> {
         }
         let owner = words.cell.owner(now).map(|token| token.to_hex().to_vec());
         prop_assert_eq!(bytes.redis.value(now, RESOURCE), owner.as_deref());
+        let waiters = Resp::Int(words.cell.queue.len(now) as i64);
+        prop_assert_eq!(bytes.waiters(now), waiters, "at {}", now);
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! One node, and what can be done to it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -70,6 +71,8 @@ pub(super) struct World {
     /// The wall clock of this machine at `started`.
     origin: WallMillis,
     state: State,
+    /// Those that are open, by the ids of their sessions.
+    connections: HashMap<u64, mpsc::UnboundedSender<Resp>>,
 }
 
 /// A node at one instant.
@@ -86,6 +89,13 @@ pub struct Glimpse<'a> {
 impl World {
     fn now(&self) -> WallMillis {
         self.clock.read(self.started.elapsed())
+    }
+
+    /// Hands a message to a connection, unless that is just ending.
+    fn hand_on(&self, id: u64, message: Resp) {
+        if let Some(connection) = self.connections.get(&id) {
+            drop(connection.send(message));
+        }
     }
 
     pub(super) fn glimpse(&self) -> Glimpse<'_> {
@@ -126,10 +136,28 @@ impl Shared {
         }
         self.commands.fetch_add(1, Ordering::Relaxed);
         let reply = world.redis.execute(now, session, args);
+        let messages = world.redis.take_messages();
         match world.state {
             State::Mute => Fate::Swallowed,
-            State::Serving | State::Hung | State::Deaf | State::Down => Fate::Answered(reply),
+            State::Serving | State::Hung | State::Deaf | State::Down => {
+                for (id, message) in messages {
+                    world.hand_on(id, message);
+                }
+                Fate::Answered(reply)
+            }
         }
+    }
+
+    /// A connection has come, which takes messages from now on.
+    pub(super) fn join(&self, id: u64, messages: mpsc::UnboundedSender<Resp>) {
+        self.world().connections.insert(id, messages);
+    }
+
+    /// It has gone.
+    pub(super) fn leave(&self, id: u64) {
+        let mut world = self.world();
+        world.connections.remove(&id);
+        world.redis.leave(id);
     }
 
     /// Writes to disk what a server with fsync every second has written by now.
@@ -161,6 +189,7 @@ impl Node {
             started: Instant::now(),
             origin,
             state: State::Serving,
+            connections: HashMap::new(),
         };
         let shared = Arc::new(Shared {
             world: Mutex::new(world),

@@ -76,7 +76,7 @@ async fn serve(
             },
             stream = accept(listener.as_ref()) => {
                 ids += 1;
-                connections.spawn(converse(stream, shared.clone(), Session::new(ids)));
+                connections.spawn(converse(stream, shared.clone(), ids));
             }
             Some(_) = connections.join_next() => {}
             _ = syncs.tick() => shared.sync(),
@@ -96,22 +96,42 @@ async fn accept(listener: Option<&TcpListener>) -> TcpStream {
 }
 
 /// One connection, until it breaks. An error of it is nobody's but the client's, who sees it too.
-async fn converse(stream: TcpStream, shared: Arc<Shared>, session: Session) {
+async fn converse(stream: TcpStream, shared: Arc<Shared>, id: u64) {
     drop(stream.set_nodelay(true));
     let (states, input, output) = (shared.watch(), BytesMut::new(), BytesMut::new());
     let arrived = Instant::now();
-    drop(Connection { stream, shared, states, session, input, output, arrived }.run().await);
+    let (sender, messages) = mpsc::unbounded_channel();
+    let session = Session::new(id);
+    let guest = Guest { shared, id };
+    guest.shared.join(id, sender);
+    drop(
+        Connection { stream, guest, states, session, input, output, arrived, messages }.run().await,
+    );
+}
+
+/// A connection, as long as it lasts: also one whose task is ended from outside.
+struct Guest {
+    shared: Arc<Shared>,
+    id: u64,
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.shared.leave(self.id);
+    }
 }
 
 struct Connection {
     stream: TcpStream,
-    shared: Arc<Shared>,
+    guest: Guest,
     states: watch::Receiver<State>,
     session: Session,
     input: BytesMut,
     output: BytesMut,
     /// When the last bytes came.
     arrived: Instant,
+    /// What is published to it.
+    messages: mpsc::UnboundedReceiver<Resp>,
 }
 
 impl Connection {
@@ -147,13 +167,13 @@ impl Connection {
     }
 
     async fn answer(&mut self, words: &[Bytes]) -> io::Result<()> {
-        let delay = self.shared.delay();
+        let delay = self.guest.shared.delay();
         if !delay.is_zero() {
             self.write().await?;
             sleep_until(self.arrived + delay).await;
         }
         loop {
-            match self.shared.execute(&mut self.session, words) {
+            match self.guest.shared.execute(&mut self.session, words) {
                 Fate::Answered(reply) => return self.put(&reply, self.session.protocol()),
                 Fate::Swallowed => return Ok(()),
                 // Hung in this moment, or down: then this task is being ended.
@@ -176,10 +196,18 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether there was anything to read.
+    /// Whether there was anything to read, or to hand on.
     async fn read(&mut self) -> io::Result<bool> {
-        let len = self.stream.read_buf(&mut self.input).await?;
-        self.arrived = Instant::now();
-        Ok(len > 0)
+        tokio::select! {
+            len = self.stream.read_buf(&mut self.input) => {
+                self.arrived = Instant::now();
+                Ok(len? > 0)
+            }
+            Some(message) = self.messages.recv() => {
+                self.while_hung().await;
+                self.put(&message, self.session.protocol())?;
+                Ok(true)
+            }
+        }
     }
 }

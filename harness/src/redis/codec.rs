@@ -125,6 +125,9 @@ pub(crate) fn put_reply(
     protocol: Protocol,
     buffer: &mut BytesMut,
 ) -> Result<(), Malformed> {
+    if let Resp::Several(replies) = reply {
+        return replies.iter().try_for_each(|reply| put_reply(reply, protocol, buffer));
+    }
     match protocol {
         Protocol::Resp2 => resp2::encode::extend_encode(buffer, &to_frame2(reply), false)?,
         Protocol::Resp3 => {
@@ -143,7 +146,10 @@ fn to_frame2(reply: &Resp) -> Frame2 {
             Frame2::BulkString(Bytes::copy_from_slice(bytes))
         }
         Resp::Error(text) => Frame2::Error(line(text).into()),
-        Resp::Array(items) => Frame2::Array(items.iter().map(to_frame2).collect()),
+        Resp::Score(score) => Frame2::BulkString(score.to_string().into()),
+        Resp::Array(items) | Resp::Push(items) | Resp::Several(items) => {
+            Frame2::Array(items.iter().map(to_frame2).collect())
+        }
         Resp::Map(pairs) => {
             let flat = pairs.iter().flat_map(|(key, value)| [to_frame2(key), to_frame2(value)]);
             Frame2::Array(flat.collect())
@@ -166,7 +172,12 @@ fn to_frame3(reply: &Resp) -> Frame3 {
             attributes,
         },
         Resp::Error(text) => Frame3::SimpleError { data: line(text).into(), attributes },
-        Resp::Array(items) => {
+        #[expect(clippy::cast_precision_loss, reason = "no score is beyond 2^53")]
+        Resp::Score(score) => Frame3::Double { data: *score as f64, attributes },
+        Resp::Push(items) => {
+            Frame3::Push { data: items.iter().map(to_frame3).collect(), attributes }
+        }
+        Resp::Array(items) | Resp::Several(items) => {
             Frame3::Array { data: items.iter().map(to_frame3).collect(), attributes }
         }
         // The library keeps maps in no order, and the order in which a server answers is of no

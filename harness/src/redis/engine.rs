@@ -360,7 +360,8 @@ fn to_lua(lua: &Lua, reply: &Resp) -> mlua::Result<Value> {
         Resp::Bulk(bytes) | Resp::Verbatim(bytes) => lua.create_string(bytes).map(Value::String),
         Resp::Simple(text) => single_field(lua, "ok", text.as_bytes()),
         Resp::Error(text) => single_field(lua, "err", text),
-        Resp::Array(items) => {
+        Resp::Score(score) => lua.create_string(score.to_string()).map(Value::String),
+        Resp::Array(items) | Resp::Push(items) | Resp::Several(items) => {
             let items: mlua::Result<Vec<Value>> =
                 items.iter().map(|item| to_lua(lua, item)).collect();
             lua.create_sequence_from(items?).map(Value::Table)

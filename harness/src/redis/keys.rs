@@ -1,6 +1,6 @@
 //! Commands on whether a key is there, and for how long.
 
-use super::keyspace::Millis;
+use super::keyspace::{Millis, Value};
 use super::number::integer;
 use super::resp::Resp;
 use super::table::{Call, Outcome};
@@ -18,8 +18,12 @@ pub(super) fn exists(call: &mut Call<'_>) -> Outcome {
 }
 
 pub(super) fn kind(call: &mut Call<'_>) -> Outcome {
-    let there = call.store.keyspace.find(call.now, call.session.db, call.args[1]).is_some();
-    Ok(Resp::simple(if there { "string" } else { "none" }))
+    let entry = call.store.keyspace.find(call.now, call.session.db, call.args[1]);
+    Ok(Resp::simple(match entry.map(|entry| &entry.value) {
+        None => "none",
+        Some(Value::String(_)) => "string",
+        Some(Value::Sorted(_)) => "zset",
+    }))
 }
 
 pub(super) fn keys(call: &mut Call<'_>) -> Outcome {

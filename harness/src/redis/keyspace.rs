@@ -1,4 +1,4 @@
-//! Strings with an expiry, in sixteen databases.
+//! Keys with an expiry, in sixteen databases.
 
 use std::collections::HashMap;
 
@@ -20,10 +20,30 @@ pub enum Keep {
     Nothing,
 }
 
+/// What is in a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    String(Vec<u8>),
+    Sorted(SortedSet),
+}
+
+/// Members by score, lowest first, and of equal scores by their bytes.
+pub(super) type SortedSet = Vec<(i64, Vec<u8>)>;
+
+impl Value {
+    /// A string's bytes.
+    pub(super) fn string(&self) -> Option<&Vec<u8>> {
+        match self {
+            Self::String(bytes) => Some(bytes),
+            Self::Sorted(_) => None,
+        }
+    }
+}
+
 /// One key's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
-    pub(super) value: Vec<u8>,
+    pub(super) value: Value,
     /// The key is there until the wall clock has passed this.
     pub(super) expires_at: Option<Millis>,
     /// Differs for every change, so that `WATCH` sees it.
@@ -55,13 +75,7 @@ impl Keyspace {
     }
 
     /// Puts `value` into the key, whatever was there.
-    pub(super) fn put(
-        &mut self,
-        db: usize,
-        key: &[u8],
-        value: Vec<u8>,
-        expires_at: Option<Millis>,
-    ) {
+    pub(super) fn put(&mut self, db: usize, key: &[u8], value: Value, expires_at: Option<Millis>) {
         let version = self.next_version();
         self.databases[db].insert(key.to_vec(), Entry { value, expires_at, version });
     }

@@ -1,8 +1,8 @@
 //! Redis by the byte: one node's keyspace, its commands, and its scripts, run by a real Lua 5.1.
 //!
 //! [`Redis`] is a server without a network: a list of byte strings goes in, a [`Resp`] comes out. It
-//! knows strings with an expiry, which is all that locks use, and runs any script, so any lock client's
-//! commands work on it. It reads no clock: the wall clock, by which keys expire, is an argument, and
+//! knows strings and sorted sets with an expiry and channels, which is all that locks use, and runs any
+//! script, so any lock client's commands work on it. It reads no clock: the wall clock, by which keys expire, is an argument, and
 //! [`Clock`] is one that drifts and jumps. It is checked against a real server by [`fidelity`], reply
 //! for reply.
 //!
@@ -26,8 +26,9 @@
 //!
 //! # Non-features
 //!
-//! Lists, hashes and other types, subscriptions, replication, cluster mode, and the Lua libraries
-//! `cjson`, `cmsgpack`, `struct` and `bit`.
+//! Lists, hashes and other types, scores that are no whole numbers, options of `ZADD`, ranges by score,
+//! subscriptions to patterns, replication, cluster mode, and the Lua libraries `cjson`, `cmsgpack`,
+//! `struct` and `bit`.
 
 mod clock;
 pub(crate) mod codec;
@@ -39,9 +40,11 @@ mod keyspace;
 mod lua;
 mod node;
 mod number;
+mod pubsub;
 mod resp;
 mod server;
 mod session;
+mod sorted;
 mod strings;
 mod table;
 mod transaction;

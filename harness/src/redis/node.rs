@@ -5,6 +5,7 @@ use crate::node::WallMillis;
 use super::flavour::Flavour;
 use super::keyspace::{Keep, Keyspace, Millis};
 use super::lua::Scripts;
+use super::pubsub::{self, Channels};
 use super::resp::Resp;
 use super::session::Session;
 use super::table::{self, Call, Caller, Run};
@@ -21,6 +22,7 @@ pub struct Redis {
 #[derive(Debug, Default)]
 pub(super) struct Store {
     pub(super) keyspace: Keyspace,
+    pub(super) channels: Channels,
     pub(super) flavour: Flavour,
     pub(super) run_id: String,
     pub(super) started_at: Millis,
@@ -57,6 +59,9 @@ impl Redis {
                 return error;
             }
         };
+        if let Some(refused) = pubsub::refusal(session, spec.name) {
+            return refused;
+        }
         if session.transaction.queues(spec.name) {
             return session.transaction.queue(&args);
         }
@@ -89,10 +94,21 @@ impl Redis {
         self.store.flavour
     }
 
-    /// What is in a key of database 0, if it is there.
+    /// What is in a key of database 0, if it is there and a string.
     #[must_use]
     pub fn value(&self, now: WallMillis, key: &[u8]) -> Option<&[u8]> {
-        self.store.keyspace.peek(millis(now), 0, key).map(|entry| entry.value.as_slice())
+        let entry = self.store.keyspace.peek(millis(now), 0, key)?;
+        entry.value.string().map(Vec::as_slice)
+    }
+
+    /// What was published to sessions that listen, by their ids, since this was last asked.
+    pub fn take_messages(&mut self) -> Vec<(u64, Resp)> {
+        self.store.channels.take()
+    }
+
+    /// The session with this id has ended, and listens no longer.
+    pub fn leave(&mut self, id: u64) {
+        self.store.channels.leave(id);
     }
 
     /// How long a key of database 0 still lives: `None` if it is not there, or never expires.
@@ -132,6 +148,7 @@ impl Redis {
         store.boots += 1;
         store.run_id = run_id(store.seed, store.boots);
         store.started_at = millis(now);
+        store.channels.clear();
         self.scripts.restart();
     }
 

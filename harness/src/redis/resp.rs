@@ -17,8 +17,14 @@ pub enum Resp {
     Bulk(Vec<u8>),
     /// A text for people: `txt` in RESP3, a bulk string in RESP2.
     Verbatim(Vec<u8>),
+    /// The score of a member: a double in RESP3, a bulk string in RESP2.
+    Score(i64),
     /// An array.
     Array(Vec<Resp>),
+    /// What was not asked for, or is of its kind: a push in RESP3, an array in RESP2.
+    Push(Vec<Resp>),
+    /// Several replies to one command, one after the other.
+    Several(Vec<Resp>),
     /// Keys and values: a map in RESP3, a flat array in RESP2.
     Map(Vec<(Resp, Resp)>),
     /// An error, beginning with its code.
@@ -64,6 +70,9 @@ impl Resp {
             | Self::Simple(_)
             | Self::Bulk(_)
             | Self::Verbatim(_)
+            | Self::Score(_)
+            | Self::Push(_)
+            | Self::Several(_)
             | Self::Map(_)
             | Self::Error(_) => read(&scalar(self)),
         }
@@ -77,7 +86,9 @@ fn scalar(resp: &Resp) -> Value<'_> {
         Resp::Simple(text) => Value::Bytes(text.as_bytes()),
         Resp::Bulk(bytes) | Resp::Verbatim(bytes) => Value::Bytes(bytes),
         Resp::Error(bytes) => Value::Error(bytes),
-        Resp::Array(_) | Resp::Map(_) => Value::Error(b"nested"),
+        Resp::Score(_) | Resp::Array(_) | Resp::Push(_) | Resp::Several(_) | Resp::Map(_) => {
+            Value::Error(b"no scalar")
+        }
     }
 }
 

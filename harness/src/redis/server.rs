@@ -6,6 +6,11 @@ use super::session::{Protocol, Session};
 use super::table::{Call, Outcome, TABLE, unknown_subcommand, wrong_arity};
 
 pub(super) fn ping(call: &mut Call<'_>) -> Outcome {
+    // Whoever has subscribed in RESP2 gets nothing but arrays.
+    if call.session.subscriptions > 0 && call.session.protocol == Protocol::Resp2 {
+        let text = call.args.get(1).copied().unwrap_or_default();
+        return Ok(Resp::Array(vec![Resp::bulk("pong"), Resp::bulk(text)]));
+    }
     match call.args {
         [_] => Ok(Resp::simple("PONG")),
         [_, text] => Ok(Resp::bulk(*text)),
@@ -47,6 +52,7 @@ pub(super) fn quit(call: &mut Call<'_>) -> Outcome {
 }
 
 pub(super) fn reset(call: &mut Call<'_>) -> Outcome {
+    call.store.channels.leave(call.session.id);
     *call.session = Session::new(call.session.id);
     Ok(Resp::simple("RESET"))
 }

@@ -20,6 +20,8 @@ pub struct Session {
     pub(super) name: Vec<u8>,
     pub(super) protocol: Protocol,
     pub(super) transaction: Transaction,
+    /// How many channels it has subscribed to.
+    pub(super) subscriptions: usize,
     pub(super) quit: bool,
 }
 

@@ -1,20 +1,27 @@
 //! Commands on what is in a key.
 
 use super::flavour::Flavour;
-use super::keyspace::Millis;
+use super::keyspace::{Millis, Value};
 use super::number::integer;
 use super::resp::Resp;
+use super::sorted::wrong_type;
 use super::table::{Call, Outcome, wrong_arity};
 
 impl Call<'_> {
-    /// What is in `key`, if it is there.
-    fn value(&mut self, key: &[u8]) -> Option<Vec<u8>> {
+    /// The string in `key`, if it is there.
+    fn value(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, Resp> {
         let entry = self.store.keyspace.find(self.now, self.session.db, key);
-        entry.map(|entry| entry.value.clone())
+        let value = entry.map(|entry| entry.value.string().cloned().ok_or_else(wrong_type));
+        value.transpose()
+    }
+
+    fn is_there(&mut self, key: &[u8]) -> bool {
+        self.store.keyspace.find(self.now, self.session.db, key).is_some()
     }
 
     fn put(&mut self, key: &[u8], value: &[u8], expires_at: Option<Millis>) {
-        self.store.keyspace.put(self.session.db, key, value.to_vec(), expires_at);
+        let value = Value::String(value.to_vec());
+        self.store.keyspace.put(self.session.db, key, value, expires_at);
     }
 
     fn remove(&mut self, key: &[u8]) -> bool {
@@ -23,15 +30,18 @@ impl Call<'_> {
 }
 
 pub(super) fn get(call: &mut Call<'_>) -> Outcome {
-    Ok(call.value(call.args[1]).into())
+    Ok(call.value(call.args[1])?.into())
 }
 
 pub(super) fn mget(call: &mut Call<'_>) -> Outcome {
-    Ok(Resp::Array(call.args[1..].iter().map(|key| call.value(key).into()).collect()))
+    // A key of another type counts as none.
+    let args = call.args;
+    let values = args[1..].iter().map(|key| call.value(key).unwrap_or_default().into());
+    Ok(Resp::Array(values.collect()))
 }
 
 pub(super) fn strlen(call: &mut Call<'_>) -> Outcome {
-    let len = call.value(call.args[1]).map_or(0, |value| value.len());
+    let len = call.value(call.args[1])?.map_or(0, |value| value.len());
     Ok(Resp::Int(i64::try_from(len).unwrap_or(i64::MAX)))
 }
 
@@ -61,11 +71,14 @@ enum Expiry {
 pub(super) fn set(call: &mut Call<'_>) -> Outcome {
     let (key, value) = (call.args[1], call.args[2]);
     let options = set_options(call)?;
-    let old = call.value(key);
+    let was_there = call.is_there(key);
+    // What is there is looked at only if that is asked for.
+    let looks = options.get || matches!(options.condition, Some(Condition::Equal(_)));
+    let old = if looks { call.value(key)? } else { None };
     let holds = match options.condition {
         None => true,
-        Some(Condition::Absent) => old.is_none(),
-        Some(Condition::Present) => old.is_some(),
+        Some(Condition::Absent) => !was_there,
+        Some(Condition::Present) => was_there,
         Some(Condition::Equal(expected)) => old.as_deref() == Some(expected),
     };
     if holds {
@@ -158,7 +171,7 @@ fn syntax() -> Resp {
 
 pub(super) fn setnx(call: &mut Call<'_>) -> Outcome {
     let (key, value) = (call.args[1], call.args[2]);
-    let absent = call.value(key).is_none();
+    let absent = !call.is_there(key);
     if absent {
         call.put(key, value, None);
     }
@@ -182,14 +195,14 @@ fn set_for(call: &mut Call<'_>, unit: &str, command: &str) -> Outcome {
 
 pub(super) fn getset(call: &mut Call<'_>) -> Outcome {
     let (key, value) = (call.args[1], call.args[2]);
-    let old = call.value(key);
+    let old = call.value(key)?;
     call.put(key, value, None);
     Ok(old.into())
 }
 
 pub(super) fn getdel(call: &mut Call<'_>) -> Outcome {
     let key = call.args[1];
-    let old = call.value(key);
+    let old = call.value(key)?;
     call.remove(key);
     Ok(old.into())
 }
@@ -203,7 +216,7 @@ fn replace(call: &mut Call<'_>, key: &[u8], value: &[u8]) {
 
 pub(super) fn append(call: &mut Call<'_>) -> Outcome {
     let (key, more) = (call.args[1], call.args[2]);
-    let mut value = call.value(key).unwrap_or_default();
+    let mut value = call.value(key)?.unwrap_or_default();
     value.extend_from_slice(more);
     replace(call, key, &value);
     Ok(Resp::Int(i64::try_from(value.len()).unwrap_or(i64::MAX)))
@@ -230,7 +243,7 @@ pub(super) fn decrby(call: &mut Call<'_>) -> Outcome {
 
 fn add(call: &mut Call<'_>, by: i64) -> Outcome {
     let key = call.args[1];
-    let old = integer(&call.value(key).unwrap_or_else(|| b"0".to_vec()))?;
+    let old = integer(&call.value(key)?.unwrap_or_else(|| b"0".to_vec()))?;
     let overflow = || Resp::error("ERR increment or decrement would overflow");
     let sum = old.checked_add(by).ok_or_else(overflow)?;
     replace(call, key, sum.to_string().as_bytes());
@@ -240,7 +253,7 @@ fn add(call: &mut Call<'_>, by: i64) -> Outcome {
 /// `DELEX key [IFEQ value | IFNE value]`, of Redis 8.4.
 pub(super) fn delex(call: &mut Call<'_>) -> Outcome {
     let key = call.args[1];
-    let old = call.value(key);
+    let old = call.value(key)?;
     let holds = match (call.args[2..].first(), call.args.get(3), call.args.len()) {
         (None, None, 2) => true,
         (Some(word), Some(value), 4) => match word.to_ascii_uppercase().as_slice() {
@@ -256,7 +269,7 @@ pub(super) fn delex(call: &mut Call<'_>) -> Outcome {
 /// `DELIFEQ key value`, of Valkey 9.0.
 pub(super) fn delifeq(call: &mut Call<'_>) -> Outcome {
     let (key, value) = (call.args[1], call.args[2]);
-    let holds = call.value(key).as_deref() == Some(value);
+    let holds = call.value(key)?.as_deref() == Some(value);
     Ok((holds && call.remove(key)).into())
 }
 

@@ -8,7 +8,7 @@ use super::keyspace::Millis;
 use super::node::{Redis, Store};
 use super::resp::Resp;
 use super::session::Session;
-use super::{keys, lua, server, strings, transaction};
+use super::{keys, lua, pubsub, server, sorted, strings, transaction};
 
 /// What a command comes to: a reply, or the error that ended it early.
 pub(super) type Outcome = Result<Resp, Resp>;
@@ -113,6 +113,15 @@ pub(super) const TABLE: &[Spec] = &[
     write("persist", 2, keys::persist),
     write("flushall", -1, keys::flushall),
     write("flushdb", -1, keys::flushdb),
+    write("zadd", -4, sorted::zadd),
+    write("zrem", -3, sorted::zrem),
+    write("zpopmin", -2, sorted::zpopmin),
+    read("zcard", 2, sorted::zcard),
+    read("zscore", 3, sorted::zscore),
+    read("zrange", -4, sorted::zrange),
+    read("publish", 3, pubsub::publish),
+    outside("subscribe", -2, pubsub::subscribe),
+    outside("unsubscribe", -1, pubsub::unsubscribe),
     read("ping", -1, server::ping),
     read("echo", 2, server::echo),
     read("time", 1, server::time),

@@ -26,7 +26,7 @@ use super::session::{Protocol, Session};
 
 pub use server::Login;
 use server::Server;
-use steps::{Step, Times};
+use steps::{LISTENED, Step, Times};
 
 /// How far a time may differ, in milliseconds.
 pub const TOLERANCE_MS: i64 = 1;
@@ -38,6 +38,8 @@ const BEFORE_US: u64 = 100;
 /// Commands are sent in this part of a millisecond of the server's clock, so that they are likely to be
 /// carried out within it.
 const SENT_US: std::ops::Range<u64> = BEFORE_US..700;
+/// The id of the session that listens, in the model.
+const LISTENER: u64 = 2;
 /// Commands that are shown before one that differs.
 const CONTEXT: usize = 8;
 
@@ -101,7 +103,8 @@ fn shown(resp: &Resp) -> String {
         Resp::Simple(text) => format!("{text} (status)"),
         Resp::Bulk(text) | Resp::Verbatim(text) => format!("\"{}\"", text.escape_ascii()),
         Resp::Error(text) => format!("(error) {}", text.escape_ascii()),
-        Resp::Array(items) => {
+        Resp::Score(score) => format!("(score) {score}"),
+        Resp::Array(items) | Resp::Push(items) | Resp::Several(items) => {
             let items: Vec<String> = items.iter().map(shown).collect();
             format!("[{}]", items.join(", "))
         }
@@ -116,6 +119,8 @@ fn shown(resp: &Resp) -> String {
 /// A real server to compare with.
 pub struct Fidelity {
     server: Server,
+    /// Another connection, which listens.
+    listener: Server,
     flavour: Flavour,
 }
 
@@ -131,7 +136,9 @@ impl Fidelity {
             return Err(io::Error::other(text));
         }
         let flavour = server.flavour()?;
-        Ok(Self { server, flavour })
+        let mut listener = Server::connect(address, login)?;
+        listener.listen(LISTENED)?;
+        Ok(Self { server, listener, flavour })
     }
 
     /// Which of the model's flavours the server is nearest to.
@@ -155,6 +162,9 @@ impl Fidelity {
         self.server.clear()?;
         let mut model = Redis::new(self.flavour, seed);
         let mut session = Session::new(1);
+        let mut listener = Session::new(LISTENER);
+        let _ = model.execute(0, &mut listener, &["SUBSCRIBE", LISTENED]);
+        let _ = self.listener.heard()?;
         let mut before = VecDeque::new();
         let mut slack = 0;
         report.scripts += 1;
@@ -187,6 +197,21 @@ impl Fidelity {
             if before.len() > CONTEXT {
                 before.pop_front();
             }
+        }
+        let server = self.listener.heard()?;
+        let model = model.take_messages().into_iter().map(|(_, message)| on_the_wire(&message));
+        let model: Vec<Resp> = model.collect::<io::Result<_>>()?;
+        report.replies += 1;
+        if server != model {
+            let (server, model) = (Resp::Array(server), Resp::Array(model));
+            let command = "what was published in all of it".to_owned();
+            report.differences.push(Difference {
+                seed,
+                command,
+                server,
+                model,
+                before: before.into(),
+            });
         }
         Ok(())
     }

@@ -84,6 +84,27 @@ impl Server {
         Ok(())
     }
 
+    /// Subscribes: from now on there is nothing on this connection but messages, and what they are asked
+    /// for with.
+    pub(super) fn listen(&mut self, channel: &str) -> io::Result<()> {
+        self.must(&["SUBSCRIBE", channel]).map(drop)
+    }
+
+    /// What was published since this was last asked: all that comes before the answer to a ping.
+    pub(super) fn heard(&mut self) -> io::Result<Vec<Resp>> {
+        let mut out = BytesMut::new();
+        put(&["PING"], &mut out)?;
+        self.stream.write_all(&out)?;
+        let pong = Resp::Array(vec![Resp::bulk("pong"), Resp::bulk("")]);
+        let mut heard = Vec::new();
+        loop {
+            match self.reply()? {
+                reply if reply == pong => return Ok(heard),
+                reply => heard.push(reply),
+            }
+        }
+    }
+
     /// Carries out one command and tells between which microseconds of its wall clock it did.
     pub(super) fn run(&mut self, step: &Step) -> io::Result<(Resp, u64, u64)> {
         if step.is_alone {
@@ -163,7 +184,10 @@ fn micros(time: &Resp) -> io::Result<u64> {
         | Resp::Int(_)
         | Resp::Simple(_)
         | Resp::Verbatim(_)
+        | Resp::Score(_)
         | Resp::Array(_)
+        | Resp::Push(_)
+        | Resp::Several(_)
         | Resp::Map(_)
         | Resp::Error(_) => None,
     };
@@ -177,6 +201,9 @@ fn micros(time: &Resp) -> io::Result<u64> {
         | Resp::Simple(_)
         | Resp::Bulk(_)
         | Resp::Verbatim(_)
+        | Resp::Score(_)
+        | Resp::Push(_)
+        | Resp::Several(_)
         | Resp::Map(_)
         | Resp::Error(_) => None,
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use redlatch_core::wire::{Compare, Dialect, Form, Keys, Wire, WireError, encode_declare_fresh};
-use redlatch_core::{Fence, Op, Proposal, Token, Ttl};
+use redlatch_core::{Fence, Op, Place, Proposal, Token, Ttl};
 
 use super::texts::{ALONE, Arg, FIXED, PEERS, PROBES};
 
@@ -65,6 +65,9 @@ pub(super) fn steps(seed: u64, count: usize) -> Vec<Step> {
     (0..count).map(|_| draw.step()).collect()
 }
 
+/// The channel on which a client listens that has the nonces that begin with 0x11.
+pub(super) const LISTENED: &str = "redlatch:call:1111111111111111";
+
 const KEYS: [&str; 4] = ["k1", "k2", "k3", "{tag}k4"];
 const VALUES: [&str; 7] = ["a", "b", "", "0", "41", "9223372036854775807", "-1"];
 /// Short ones expire within a script, long ones do not, and the others are no ttl at all.
@@ -96,8 +99,9 @@ impl Draw {
         let (args, times) = match self.rng.u8(..100) {
             0..=16 => self.set(),
             17..=34 => self.simple(),
-            35..=44 => self.expire(),
-            45..=74 => self.ours(),
+            35..=41 => self.expire(),
+            42..=46 => self.queue(),
+            47..=74 => self.ours(),
             75..=84 => self.peers(),
             85..=92 => {
                 let text = self.pick(PROBES);
@@ -172,6 +176,37 @@ impl Draw {
         ];
         let (command, times) = self.pick(&commands);
         (words(command), times)
+    }
+
+    /// Sorted sets, in keys that are strings at other times, and messages.
+    fn queue(&mut self) -> (Vec<Vec<u8>>, Times) {
+        const MEMBERS: [&str; 3] = ["a", "b", "11111111111111111111111111111111"];
+        const SCORES: [&str; 6] = ["0", "1", "-7", "1700000000000", "9007199254740992", "x"];
+        let (key, member, other) = (self.pick(&KEYS), self.pick(&MEMBERS), self.pick(&MEMBERS));
+        let (score, more) = (self.pick(&SCORES), self.pick(&SCORES));
+        let count = self.pick(&["0", "1", "2", "-1", "x"]);
+        let (start, stop) =
+            (self.pick(&["0", "1", "-1", "-9"]), self.pick(&["0", "-1", "5", "-9"]));
+        let channel = self.pick(&[LISTENED, "redlatch:call:abababababababab", "none"]);
+        let commands: [&[&str]; 16] = [
+            &["ZADD", key, score, member],
+            &["ZADD", key, score, member],
+            &["ZADD", key, score, member, more, other],
+            &["ZADD", key, score, member, more],
+            &["ZREM", key, member],
+            &["ZREM", key, member, other],
+            &["ZPOPMIN", key],
+            &["ZPOPMIN", key, count],
+            &["ZPOPMIN", key, "1", "2"],
+            &["ZCARD", key],
+            &["ZSCORE", key, member],
+            &["ZRANGE", key, start, stop],
+            &["ZRANGE", key, start, stop, "withscores"],
+            &["TYPE", key],
+            &["PUBLISH", channel, member],
+            &["PUBLISH", channel],
+        ];
+        (words(self.pick(&commands)), Times::None)
     }
 
     fn expire(&mut self) -> (Vec<Vec<u8>>, Times) {
@@ -250,7 +285,11 @@ impl Draw {
             }
             (5, Some(fence)) => Op::Seal { token, fence },
             (5..=7, fence) => Op::Extend { token, ttl, fence: fence.filter(|_| self.rng.bool()) },
-            (8..=255, _) => Op::Release { token, place: None },
+            (8..=255, _) => {
+                let since = self.pick(&[1, 5, 5, 1_700_000_000_000]);
+                let place = Some(Place::since_millis(since)).filter(|_| self.rng.bool());
+                Op::Release { token, place }
+            }
         }
     }
 

@@ -265,6 +265,13 @@ pub(super) const PROBES: &[&str] = &[
     "return redis.call('select', 3)",
     "redis.call('select', 3) redis.call('set', 'k1', 'three') return redis.call('exists', 'k1')",
     "return redis.replicate_commands()",
+    "return redis.call('subscribe', 'a')",
+    "return redis.call('publish', 'none', 'x')",
+    "return redis.call('publish', 'redlatch:call:1111111111111111', 'x')",
+    "redis.call('del', 'k1') redis.call('zadd', 'k1', 7, 'a') return redis.call('zpopmin', 'k1')",
+    "redis.call('del', 'k1') redis.call('zadd', 'k1', '7', 'a') return redis.call('zscore', 'k1', 'a')",
+    "return #redis.call('zpopmin', 'missing')",
+    "return redis.call('zpopmin', 'missing')[1]",
 ];
 
 /// Commands whose reply does not depend on keys or time.
@@ -329,6 +336,13 @@ pub(super) const FIXED: &[&[&str]] = &[
     &["UNWATCH"],
     &["INFO", "nosuch"],
     &["FLUSHALL", "nosuch"],
+    &["PUBLISH", "none", "x"],
+    &["SUBSCRIBE"],
+    &["ZADD", "k1"],
+    &["ZADD", "k1", "1"],
+    &["ZPOPMIN"],
+    &["ZRANGE", "missing", "0", "x"],
+    &["ZRANGE", "missing", "0", "1", "oops"],
 ];
 
 /// Commands that mean something else within a transaction, or that scripts of ours are in.
