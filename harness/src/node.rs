@@ -77,6 +77,10 @@ impl<const W: usize> Hash for WaitQueue<W> {
 }
 
 impl<const W: usize> WaitQueue<W> {
+    pub(crate) fn has_waiters(&self) -> bool {
+        self.waiters.iter().any(Option::is_some)
+    }
+
     /// How many wait.
     #[must_use]
     pub fn len(&self, now: WallMillis) -> usize {

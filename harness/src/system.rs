@@ -123,6 +123,8 @@ pub trait NodeCell: Copy + Debug + Default + Eq + Hash + Send + Sync + 'static {
     fn owner(&self, now: WallMillis) -> Option<Token>;
     /// The fence number; 0 for none.
     fn fence(&self) -> u64;
+    /// Whether anybody is in the queue.
+    fn has_waiters(&self) -> bool;
     /// Takes the key away: expiry, eviction, a crash. The fence number stays.
     fn drop_key(&mut self);
     /// Takes the fence number away too: a crash without its data, a flush.
@@ -140,6 +142,10 @@ impl<const W: usize> NodeCell for Cell<W> {
 
     fn fence(&self) -> u64 {
         self.fence
+    }
+
+    fn has_waiters(&self) -> bool {
+        self.queue.has_waiters()
     }
 
     fn drop_key(&mut self) {

@@ -60,6 +60,9 @@ pub struct Bounds {
     pub replies_twice: u8,
     /// How often a client is told that nothing is known of its command, though it may still arrive.
     pub unknowns: u8,
+    /// Whether waiters queue in the nodes, and are called at any time (R18). All are in all queues from the
+    /// beginning, and a release keeps a free key for any of them, or for nobody.
+    pub queues: Choice,
     /// Whether a client may give up in the middle of an `acquire`.
     pub cancels: Choice,
     /// What is left out because it cannot change the verdict.
@@ -254,6 +257,7 @@ impl Bounds {
             requests_twice: 0,
             replies_twice: 0,
             unknowns: 0,
+            queues: Choice::Never,
             cancels: Choice::Allowed,
             reductions: Reductions::ALL,
             invariants: EXCLUSION.to_vec(),
@@ -314,6 +318,7 @@ impl Bounds {
             (fences && rivals, "sealed"),
             (self.extensions > 0, "extended"),
             (timed, "lost"),
+            (self.queues == Choice::Allowed, "reserved"),
             (self.crashes > 0, "crashed"),
             (self.requests_twice + self.replies_twice > 0, "twice"),
         ]
@@ -331,6 +336,9 @@ impl Bounds {
         }
         if self.tries[clients].iter().any(|&tries| tries != 1) {
             words.push(format!("attempts {:?}", &self.tries[clients]));
+        }
+        if self.queues == Choice::Allowed {
+            words.push("queues".to_owned());
         }
         match self.time {
             Time::Timed => words.push(format!("validity {}", self.validity_ticks)),

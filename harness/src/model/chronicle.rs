@@ -69,12 +69,14 @@ impl Chronicle {
                     self.note_act(client, entry, step.act);
                 }
             }
-            Move::Carry { client, place, how } => {
+            Move::Carry { client, place, how, heir } => {
                 let entry = space.client(before.clients[usize::from(client)]);
                 if let Some(message) = entry.local.messages.get(usize::from(place)) {
                     let node = usize::from(message.node);
-                    let (_, reply) = space.site(before.sites[node]).site.apply(&message.op);
-                    self.note_carried(client, message, how, &reply);
+                    let carried = space.site(before.sites[node]).site.apply(&message.op, heir);
+                    if let Some((_, reply)) = carried {
+                        self.note_carried(client, message, how, &reply);
+                    }
                 }
             }
             Move::Crash { node } => {
@@ -106,6 +108,11 @@ impl Chronicle {
             Act::Extend => self.note(process, What::Extend),
             Act::Release => self.note(process, What::Release),
             Act::Timer => {}
+            Act::Called { node } => {
+                let acquire = entry.local.app.acquires.into();
+                let token = TokenName { client, acquire, attempt: 0 };
+                self.note(process, What::Called { node, token });
+            }
             Act::Hear { others, last } => {
                 let heard = (0..32).filter(|place| others >> place & 1 == 1).chain([last]);
                 for place in heard {

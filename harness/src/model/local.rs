@@ -10,6 +10,7 @@ use super::bounds::{
     Bounds, BoundsError, CLIENTS_MAX, Choice, MARGIN_MS, Reductions, TICK_NANOS, Time,
 };
 use super::dissect::{CLIENT_EPOCH, Dissector, Frame};
+use super::site::PLACE;
 use crate::system::Machine;
 
 /// Commands that one input may lead to: far more than any machine hands out.
@@ -22,6 +23,7 @@ pub(crate) struct Rules {
     proposals: Option<[Proposal; CLIENTS_MAX]>,
     pub(crate) time: Time,
     cancels: Choice,
+    queues: Choice,
     past: u64,
     pub(crate) reductions: Reductions,
 }
@@ -73,6 +75,13 @@ pub(crate) struct Message {
     pub(crate) reply: Option<Reply>,
 }
 
+impl Message {
+    /// Whether it can do nothing but delete a key: nobody waits for the reply, and nobody joins a queue.
+    const fn is_idle(&self) -> bool {
+        self.id.is_none() && !matches!(self.op, Op::Release { place: Some(_), .. })
+    }
+}
+
 /// What a client does by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
@@ -80,6 +89,10 @@ pub(crate) enum Act {
     Extend,
     Release,
     Timer,
+    /// Is called by a node.
+    Called {
+        node: u8,
+    },
     /// Takes some replies, by their places among the messages, and the last one last.
     Hear {
         others: u32,
@@ -121,6 +134,7 @@ impl Rules {
             proposals,
             time: bounds.time,
             cancels: bounds.cancels,
+            queues: bounds.queues,
             // What is older than a promise is over. Only the time that a later proposal adds would
             // tell two such ages apart.
             past: (u64::from(bounds.validity_ticks) + MARGIN_MS + 1) * TICK_NANOS,
@@ -137,7 +151,7 @@ impl Told {
 }
 
 /// The nonce of an `acquire`: names the client and the call, as a `TokenName` reads it.
-const fn nonce(client: u8, call: u8) -> [u8; 16] {
+pub(crate) const fn nonce(client: u8, call: u8) -> [u8; 16] {
     let mut nonce = [0; 16];
     nonce[0] = client;
     nonce[4] = call;
@@ -210,7 +224,9 @@ impl<M: Machine> Local<M> {
             let nonce = nonce(self.client, next.app.acquires);
             let proposal = rules.proposals.map(|proposals| proposals[usize::from(self.client)]);
             // In a wrong phase it answers with an error, and nothing has changed.
+            let place = (rules.queues == Choice::Allowed).then_some(PLACE);
             let told = next.feed(|machine, now| {
+                machine.set_place(place);
                 let _ = machine.acquire(now, nonce, proposal);
             });
             steps.push((Act::Acquire, next, told));
@@ -237,6 +253,16 @@ impl<M: Machine> Local<M> {
             next.now = next.now.max(at);
             let told = next.feed(M::handle_timeout);
             steps.push((Act::Timer, next, told));
+        }
+        if rules.queues == Choice::Allowed && !self.is_at_rest() {
+            let nodes = rules.configs[usize::from(self.client)].quorum().nodes();
+            for node in nodes {
+                let mut next = self.clone();
+                let told = next.feed(|machine, now| machine.handle_call(now, node));
+                if next.machine != self.machine {
+                    steps.push((Act::Called { node: node.index() as u8 }, next, told));
+                }
+            }
         }
         self.hear(rules, &mut steps);
         for (_, next, _) in &mut steps {
@@ -406,7 +432,7 @@ impl<M: Machine> Local<M> {
     /// The same without the requests to `node` for whose replies nobody waits.
     pub(crate) fn swept(&self, rules: &Rules, node: usize) -> Self {
         let mut next = self.clone();
-        next.messages.retain(|message| usize::from(message.node) != node || message.id.is_some());
+        next.messages.retain(|message| usize::from(message.node) != node || !message.is_idle());
         next.settle(rules);
         next
     }
@@ -420,7 +446,7 @@ impl<M: Machine> Local<M> {
                 .filter_map(|(_, message)| redlatch_core::NodeId::new(message.node.into()))
                 .collect()
         };
-        let idle = nodes(&|message| message.id.is_none());
+        let idle = nodes(&Message::is_idle);
         let busy = nodes(&|message| matches!(message.op, Op::Acquire { .. }));
         idle.minus(busy)
     }

@@ -1,6 +1,6 @@
 //! The models that are explored on every commit, and the larger ones that take a night.
 
-use super::bounds::{Bounds, Fences, Keep, Reductions, Switch, Time};
+use super::bounds::{Bounds, Choice, Fences, Keep, Reductions, Switch, Time};
 use crate::check::Invariant;
 
 /// Models that together take less than a minute on two cores.
@@ -22,6 +22,9 @@ pub fn every_commit() -> Vec<Bounds> {
         Bounds { requests_twice: 1, ..fence() },
         Bounds { crashes: 1, keep: Keep::Fences, ..fence() },
         Bounds { crashes: 1, keep: Keep::All, ..pair() },
+        Bounds { queues: Choice::Allowed, ..pair() },
+        Bounds { queues: Choice::Allowed, ..fence() },
+        called(),
         Bounds { fences: Some(Fences { initial: [5, 1, 1, 0, 0], ..Fences::COUNTED }), ..fence() },
         tidy(),
     ]
@@ -52,6 +55,11 @@ fn everything() -> Bounds {
         requests_twice: 1,
         ..Bounds::exclusion(3, 2)
     }
+}
+
+/// A waiter that tries twice, and is called whenever it pleases, beside another client.
+fn called() -> Bounds {
+    Bounds { queues: Choice::Allowed, tries: [2, 1, 1], ..Bounds::exclusion(1, 2) }
 }
 
 /// One client and one node without a rival, and all that they leave behind: the client is never refused,

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use redlatch_core::{Op, Reply, Token};
+use redlatch_core::{Op, Place, Reply, Token};
 
 use super::bounds::{CLIENTS_MAX, FOR_GOOD, Keep, MARGIN_MS, TICK_MS};
 use super::dissect::{Dissector, Frame, NODE_EPOCH};
-use crate::node::{WallMillis, nobody};
+use crate::node::{Called, Nonce, WallMillis, is_reservation, nobody, reservation};
 use crate::system::NodeCell;
+
+/// Everybody has waited equally long: whoever is called first is for the model to choose.
+pub(crate) const PLACE: Place = Place::since_millis(1);
 
 /// A node. Its wall clock goes with true time while a key is guaranteed; then it stands still, and the
 /// key stays until the model takes it away: clocks may be slow without bound.
@@ -21,7 +24,8 @@ pub(crate) struct Site<C> {
 
 impl<C: NodeCell> Site<C> {
     /// A node that once reached fence number `fence`, which a client that is gone has brought about.
-    pub(crate) fn new(fence: u64) -> Self {
+    /// The waiters are in its queue.
+    pub(crate) fn new(fence: u64, waiters: &[Nonce]) -> Self {
         let mut site = Self { cell: C::default(), clock: NODE_EPOCH, quarantine: 0 };
         if let (Ok(proposal), Ok(ttl)) =
             (redlatch_core::Proposal::from_unix_micros(fence), redlatch_core::Ttl::from_millis(1))
@@ -31,7 +35,15 @@ impl<C: NodeCell> Site<C> {
             let _ = site.cell.apply(site.clock, &acquire, &mut nobody);
             site.cell.drop_key();
         }
+        for nonce in waiters {
+            let queue = Op::Release { token: reservation(nonce), place: Some(PLACE) };
+            let _ = site.cell.apply(site.clock, &queue, &mut |_| Called::Later);
+        }
         site
+    }
+
+    pub(crate) fn has_waiters(&self) -> bool {
+        self.cell.has_waiters()
     }
 
     pub(crate) fn owner(&self) -> Option<Token> {
@@ -47,22 +59,31 @@ impl<C: NodeCell> Site<C> {
     }
 
     /// The node after `op`, and what it answers. How long a key still lives is left out: it only
-    /// tells when to retry, and a retry may come at any time.
-    pub(crate) fn apply(&self, op: &Op) -> (Self, Reply) {
+    /// tells when to retry, and a retry may come at any time. Of those whom `op` calls, the `heir`-th
+    /// listens; 0 is nobody. `None` if it calls fewer.
+    pub(crate) fn apply(&self, op: &Op, heir: u8) -> Option<(Self, Reply)> {
         let mut next = *self;
         if self.is_quarantined() && matches!(op, Op::Acquire { .. }) {
-            return (next, Reply::Quarantined { remaining: Duration::from_millis(TICK_MS) });
+            let reply = Reply::Quarantined { remaining: Duration::from_millis(TICK_MS) };
+            return (heir == 0).then_some((next, reply));
         }
-        let reply = match next.cell.apply(self.clock, op, &mut nobody) {
+        let mut calls = 0;
+        let mut call = |_: &Nonce| {
+            calls += 1;
+            if calls == heir { Called::Heard } else { Called::Later }
+        };
+        let reply = match next.cell.apply(self.clock, op, &mut call) {
             Reply::Refused { fence, .. } => Reply::Refused { remaining: None, fence },
             reply @ (Reply::Applied { .. } | Reply::Unknown | Reply::Quarantined { .. }) => reply,
         };
-        (next, reply)
+        (heir <= calls).then_some((next, reply))
     }
 
-    /// Whether the key is guaranteed no longer.
+    /// Whether the key is guaranteed no longer; one that is kept for an heir never is.
     fn may_expire(&self) -> bool {
-        self.cell.owner(self.clock + MARGIN_MS + 1).is_none()
+        let owner = self.owner();
+        owner.is_some_and(|owner| is_reservation(&owner))
+            || self.cell.owner(self.clock + MARGIN_MS + 1).is_none()
     }
 
     pub(crate) fn tick(&self) -> Self {

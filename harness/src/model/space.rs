@@ -8,13 +8,18 @@ use std::sync::OnceLock;
 use redlatch_core::{NodeId, Op, Reply, Token};
 use rustc_hash::FxHashMap;
 
-use super::bounds::{Bounds, BoundsError, CLIENTS_MAX, GRANTS_MAX, NODES_MAX, Switch, Time};
+use super::bounds::{
+    Bounds, BoundsError, CLIENTS_MAX, Choice, GRANTS_MAX, NODES_MAX, Switch, Time,
+};
 use super::dissect::{digest, mix};
-use super::local::{Act, Local, Rules, Told, client_of};
+use super::local::{Act, Local, Rules, Told, client_of, nonce};
 use super::site::{Site, Timed};
 use super::table::Table;
 use crate::check::Invariant;
 use crate::system::{Machine, NodeCell};
+
+/// The most waiters of one queue: one nonce of each client.
+const WAITERS_MAX: u8 = CLIENTS_MAX as u8;
 
 /// Renamings of three clients.
 const NAMINGS: usize = 6;
@@ -104,7 +109,7 @@ pub(crate) enum Move {
     /// A client takes the step with this number.
     Client { client: u8, step: u16 },
     /// A node carries out a client's request.
-    Carry { client: u8, place: u8, how: How },
+    Carry { client: u8, place: u8, how: How, heir: u8 },
     /// A node's key expires.
     Expire { node: u8 },
     /// A node crashes and is back.
@@ -128,8 +133,8 @@ pub(crate) enum How {
 /// What was worked out by one thread, to be looked up again.
 #[derive(Debug, Default)]
 pub(crate) struct Memo {
-    /// Node and operation: node and reply.
-    applied: FxHashMap<(u32, u32), (u32, u32)>,
+    /// Node, operation, and which of those whom it calls listens: node and reply.
+    applied: FxHashMap<(u32, u32, u8), Option<(u32, u32)>>,
     /// Client, place, reply, way: client.
     answered: FxHashMap<(u32, u8, u32, How), u32>,
     pub(crate) sights: Sights,
@@ -140,8 +145,17 @@ pub(crate) struct Memo {
 pub struct Sights(u16);
 
 impl Sights {
-    const NAMES: [&'static str; 8] =
-        ["granted", "contended", "retried", "sealed", "extended", "lost", "crashed", "twice"];
+    const NAMES: [&'static str; 9] = [
+        "granted",
+        "contended",
+        "retried",
+        "sealed",
+        "extended",
+        "lost",
+        "crashed",
+        "twice",
+        "reserved",
+    ];
     const GRANTED: u16 = 1;
     const CONTENDED: u16 = 2;
     const RETRIED: u16 = 4;
@@ -150,6 +164,7 @@ impl Sights {
     const LOST: u16 = 32;
     const CRASHED: u16 = 64;
     const TWICE: u16 = 128;
+    const RESERVED: u16 = 256;
 
     /// The names of what happened.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
@@ -228,9 +243,13 @@ impl<M: Machine, C: NodeCell> Space<M, C> {
             replies_twice: bounds.replies_twice,
             unknowns: bounds.unknowns,
         };
+        let waiters: Vec<_> = match bounds.queues {
+            Choice::Allowed => (0..bounds.clients).map(|client| nonce(client as u8, 1)).collect(),
+            Choice::Never => Vec::new(),
+        };
         for node in 0..bounds.nodes {
             let fence = bounds.fences.map_or(0, |fences| fences.initial[node]);
-            state.sites[node] = self.keep_site(Site::new(fence));
+            state.sites[node] = self.keep_site(Site::new(fence, &waiters));
         }
         for client in 0..bounds.clients {
             let local = Local::new(&self.rules, client as u8, bounds);
@@ -427,9 +446,31 @@ impl<M: Machine, C: NodeCell> Space<M, C> {
         memo: &mut Memo,
         visit: &mut impl FnMut(Move, State, Option<Invariant>),
     ) {
+        // Nobody listens, or one of those who are called.
+        let heirs = if self.bounds.queues == Choice::Allowed { WAITERS_MAX } else { 0 };
+        for heir in 0..=heirs {
+            let node = usize::from(request.node);
+            let Some(carried) = self.applied(state.sites[node], request.op, heir, memo) else {
+                break;
+            };
+            if heir > 0 {
+                memo.sights.see(Sights::RESERVED);
+            }
+            self.carry_to(state, client, request, (heir, carried), memo, visit);
+        }
+    }
+
+    fn carry_to(
+        &self,
+        state: &State,
+        client: usize,
+        request: &Request,
+        (heir, (site, reply)): (u8, (u32, u32)),
+        memo: &mut Memo,
+        visit: &mut impl FnMut(Move, State, Option<Invariant>),
+    ) {
         let node = usize::from(request.node);
         let number = state.clients[client];
-        let (site, reply) = self.applied(state.sites[node], request.op, memo);
         let unknown = self.replies.number(Reply::Unknown, || Reply::Unknown);
         let ways = [
             (How::Once, true),
@@ -457,15 +498,15 @@ impl<M: Machine, C: NodeCell> Space<M, C> {
             }
             next.clients[client] = self.answered(number, request.place, reply, how, memo);
             let place = request.place;
-            visit(Move::Carry { client: client as u8, place, how }, self.swept(next), None);
+            visit(Move::Carry { client: client as u8, place, how, heir }, self.swept(next), None);
         }
     }
 
-    /// What the node `site` becomes by `op`, and what it answers.
-    fn applied(&self, site: u32, op: u32, memo: &mut Memo) -> (u32, u32) {
-        *memo.applied.entry((site, op)).or_insert_with(|| {
-            let (next, reply) = self.site(site).site.apply(self.ops.get(op));
-            (self.keep_site(next), self.replies.number(reply, || reply))
+    /// What the node `site` becomes by `op`, and what it answers, if it calls so many.
+    fn applied(&self, site: u32, op: u32, heir: u8, memo: &mut Memo) -> Option<(u32, u32)> {
+        *memo.applied.entry((site, op, heir)).or_insert_with(|| {
+            let (next, reply) = self.site(site).site.apply(self.ops.get(op), heir)?;
+            Some((self.keep_site(next), self.replies.number(reply, || reply)))
         })
     }
 
@@ -508,8 +549,12 @@ impl<M: Machine, C: NodeCell> Space<M, C> {
             while sweepable != 0 {
                 let node = sweepable.trailing_zeros() as usize;
                 sweepable &= sweepable - 1;
-                let owner = self.site(state.sites[node]).owner;
-                if owner.is_some_and(|owner| usize::from(client_of(&owner)) == client) {
+                let place = self.site(state.sites[node]);
+                let owner = place.owner;
+                // A release hands over to whoever waits.
+                if owner.is_some_and(|owner| usize::from(client_of(&owner)) == client)
+                    || place.site.has_waiters()
+                {
                     continue;
                 }
                 let entry = self.client(state.clients[client]);

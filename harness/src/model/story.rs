@@ -11,6 +11,7 @@ use super::local::{Act, Message, Told, client_of};
 use super::space::{Client, How, Memo, Move, Space, State, Step};
 use crate::check::Invariant;
 use crate::history::{History, TokenName};
+use crate::node::is_reservation;
 use crate::system::{Machine, NodeCell};
 
 /// The shortest way to break an invariant.
@@ -113,12 +114,12 @@ fn words<M: Machine, C: NodeCell>(
                 None => format!("c{client} does something"),
             }
         }
-        Move::Carry { client, place, how } => {
+        Move::Carry { client, place, how, heir } => {
             let entry = space.client(before.clients[usize::from(client)]);
             let Some(message) = entry.local.messages.get(usize::from(place)) else {
                 return format!("a message of c{client} arrives");
             };
-            carry_words(space, before, client, message, how)
+            carry_words(space, before, client, message, (how, heir))
         }
         Move::Expire { node } => match space.site(before.sites[usize::from(node)]).owner {
             Some(owner) => format!("n{node}: the key of {} expires", name(&owner)),
@@ -169,6 +170,7 @@ fn client_words<M: Machine, C: NodeCell>(
             None => format!("c{client} gives up"),
         },
         Act::Timer => format!("a timer of c{client} fires"),
+        Act::Called { node } => format!("c{client} is called by n{node}"),
         Act::Hear { others, last } => {
             let heard = (0..32).filter(|place| others >> place & 1 == 1).chain([last]);
             let heard = heard.filter_map(|place| messages.get(usize::from(place)));
@@ -261,7 +263,7 @@ fn carry_words<M: Machine, C: NodeCell>(
     before: &State,
     client: u8,
     message: &Message,
-    how: How,
+    (how, heir): (How, u8),
 ) -> String {
     let node = message.node;
     let what = match message.op {
@@ -274,9 +276,14 @@ fn carry_words<M: Machine, C: NodeCell>(
         return format!("c{client} hears that nothing is known of its {what} to n{node}");
     }
     let place = space.site(before.sites[usize::from(node)]);
-    let (site, reply) = place.site.apply(&message.op);
+    let Some((site, reply)) = place.site.apply(&message.op, heir) else {
+        return format!("n{node} carries out {what}");
+    };
     let key = match (place.owner, site.owner()) {
         (before, after) if before == after => String::new(),
+        (_, Some(owner)) if is_reservation(&owner) => {
+            format!("; its key is kept for c{}, who is called", client_of(&owner))
+        }
         (_, Some(owner)) => format!("; its key is {}'s", name(&owner)),
         (_, None) => "; its key is gone".to_owned(),
     };

@@ -2,7 +2,7 @@
 
 use redlatch_core::{Fence, Op, Reply, Token};
 
-use crate::node::{Call, Cell, Key, WallMillis, nobody};
+use crate::node::{Call, Cell, Key, WallMillis, is_reservation, nobody, reservation};
 use crate::system::NodeCell;
 
 /// Declares a cell that is the shipped one, unless `$wrong` answers.
@@ -27,6 +27,10 @@ macro_rules! cell {
 
             fn fence(&self) -> u64 {
                 self.0.fence
+            }
+
+            fn has_waiters(&self) -> bool {
+                self.0.has_waiters()
             }
 
             fn drop_key(&mut self) {
@@ -149,6 +153,10 @@ impl NodeCell for WritesBehind {
         self.written
     }
 
+    fn has_waiters(&self) -> bool {
+        self.cell.has_waiters()
+    }
+
     fn drop_key(&mut self) {
         self.cell.drop_key();
         self.written = self.cell.fence;
@@ -156,6 +164,107 @@ impl NodeCell for WritesBehind {
 
     fn drop_all(&mut self) {
         *self = Self::default();
+    }
+}
+
+cell! {
+    /// Q2: whoever acquires a key that is kept for it is told that it has it, and it has not.
+    HeirHolds, |cell, now, op| {
+        let Op::Acquire { token, .. } = op else { return None };
+        let is_heir = cell.owner(now) == Some(reservation(&token.nonce()));
+        is_heir.then_some(Reply::Applied { fence: Fence::new(cell.fence) })
+    }
+}
+
+cell! {
+    /// Q3: whoever takes a place in the queue takes the key from whoever has it.
+    PlaceDeletes, |cell, _now, op| {
+        if let Op::Release { place: Some(_), .. } = op {
+            cell.key = None;
+        }
+        None
+    }
+}
+
+/// Q4: a key that is kept for its heir is kept for good.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct KeptForGood(Cell);
+
+impl NodeCell for KeptForGood {
+    fn apply(&mut self, now: WallMillis, op: &Op, call: Call<'_>) -> Reply {
+        let reply = self.0.apply(now, op, call);
+        if let Some(key) = &mut self.0.key
+            && is_reservation(&key.token)
+        {
+            key.expires_at = WallMillis::MAX;
+        }
+        reply
+    }
+
+    fn owner(&self, now: WallMillis) -> Option<Token> {
+        self.0.owner(now)
+    }
+
+    fn fence(&self) -> u64 {
+        self.0.fence
+    }
+
+    fn has_waiters(&self) -> bool {
+        self.0.has_waiters()
+    }
+
+    fn drop_key(&mut self) {
+        self.0.drop_key();
+    }
+
+    fn drop_all(&mut self) {
+        self.0.drop_all();
+    }
+}
+
+cell! {
+    /// Q5: the number is not raised when the heir takes the key that is kept for it.
+    HeirInherits, |cell, now, op| {
+        let Op::Acquire { token, proposal: Some(_), .. } = op else { return None };
+        if cell.owner(now) == Some(reservation(&token.nonce())) {
+            cell.fence = cell.fence.saturating_sub(1);
+        }
+        None
+    }
+}
+
+/// Q7: a release hands the key over although somebody else holds it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct HandsOverWhatIsHeld(Cell);
+
+impl NodeCell for HandsOverWhatIsHeld {
+    fn apply(&mut self, now: WallMillis, op: &Op, call: Call<'_>) -> Reply {
+        if let Op::Release { .. } = op
+            && self.0.has_waiters()
+        {
+            self.0.key = None;
+        }
+        self.0.apply(now, op, call)
+    }
+
+    fn owner(&self, now: WallMillis) -> Option<Token> {
+        self.0.owner(now)
+    }
+
+    fn fence(&self) -> u64 {
+        self.0.fence
+    }
+
+    fn has_waiters(&self) -> bool {
+        self.0.has_waiters()
+    }
+
+    fn drop_key(&mut self) {
+        self.0.drop_key();
+    }
+
+    fn drop_all(&mut self) {
+        self.0.drop_all();
     }
 }
 

@@ -2,9 +2,10 @@
 
 use redlatch_core::Lock;
 
+use super::calls::{CallIsYes, NeverDeaf};
 use super::cells::{
-    BlindExtend, BlindRelease, BlindSeal, NoNx, NoRaise, OwnIsRefused, PlainExpire, Recreate,
-    WritesBehind,
+    BlindExtend, BlindRelease, BlindSeal, HandsOverWhatIsHeld, HeirHolds, HeirInherits,
+    KeptForGood, NoNx, NoRaise, OwnIsRefused, PlaceDeletes, PlainExpire, Recreate, WritesBehind,
 };
 use super::replies::{AnyReply, AnyRound, ExtendFromReply, Late, OneIsAll, SealAnyNumber, Timely};
 use super::terms::{
@@ -14,7 +15,7 @@ use super::terms::{
 use super::told::{GivesUpEarly, LateEnd, Swapped, TellsMore};
 use super::votes::{HalfIsEnough, Largest, QuarantineIsYes, Smallest, TwiceIsTwo, Unsealed};
 use crate::check::Invariant;
-use crate::model::{Bounds, Fences, Reductions, Switch};
+use crate::model::{Bounds, Choice, Fences, Reductions, Switch};
 use crate::node::Cell;
 use crate::plan::Profile;
 use crate::system::{Machine, NodeCell};
@@ -22,7 +23,7 @@ use crate::system::{Machine, NodeCell};
 /// A bug, and what is expected of the harness.
 #[derive(Clone, Copy, Debug)]
 pub struct Mutant {
-    /// M for the protocol, L for liveness, X for those that only one invariant sees.
+    /// M for the protocol, L for liveness, Q for queues, X for those that only one invariant sees.
     pub id: &'static str,
     /// What is wrong, in a line.
     pub wrong: &'static str,
@@ -228,6 +229,19 @@ mutants! {
     "L4" Progress Often Right <NoJitter, Cell> Place::Duel, "all retries wait equally long";
     "L5" Termination Often Right <OneByOne, Cell> Place::Model(|| alone(Invariant::Termination)),
         "one node after the other, without a deadline";
+    "Q1" Witness Often Right <CallIsYes, Cell> SYNCHRONOUS, "a call is as good as a yes";
+    "Q2" Witness Often Right <Lock, HeirHolds> Place::Model(|| Bounds { queues: Choice::Allowed, ..cells() }),
+        "an heir is told that it has the key that is kept for it";
+    "Q3" Witness Often Right <Lock, PlaceDeletes> SYNCHRONOUS,
+        "whoever takes a place in the queue takes the key as well";
+    "Q4" NoGhost Often Right <Lock, KeptForGood> SYNCHRONOUS, "a key is kept for its heir for good";
+    "Q5" FenceUnique Often Right <Lock, HeirInherits>
+        Place::Model(|| Bounds { queues: Choice::Allowed, reductions: CELL, ..fencing([0; 5]) }),
+        "the number is not raised for an heir";
+    "Q6" Api Often Right <NeverDeaf, Cell> SYNCHRONOUS, "calls begin one attempt after the other";
+    "Q7" Witness Often Right <Lock, HandsOverWhatIsHeld>
+        Place::Model(|| Bounds { queues: Choice::Allowed, ..cells() }),
+        "a release hands over what somebody else holds";
     "X1" Mutex Once OutForGood <QuarantineIsYes, Cell> Place::Model(crashing), "a node that does not vote counts as a yes";
     "X2" FenceWitness Once Right <Lock, WritesBehind> SYNCHRONOUS,
         "the fence number is written when the key goes";

@@ -18,6 +18,7 @@
 
 mod campaign;
 pub mod clock;
+pub mod contention;
 pub mod dice;
 mod failure;
 mod faults;
