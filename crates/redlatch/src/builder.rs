@@ -10,6 +10,7 @@ use redlatch_core::wire::Dialect;
 use redlatch_core::{Quorum, Ttl};
 
 use crate::address;
+use crate::calls::Calls;
 use crate::client::{Inner, Redlatch};
 use crate::dial::{self, Credentials, Dialer};
 use crate::drive::NodeDialect;
@@ -237,6 +238,10 @@ impl Builder {
             let node = Node::new(name, endpoint, dialer, self.connect_timeout, servers, warnings);
             nodes.push(Arc::new(node));
         }
+        let calls = match &fake {
+            Some(world) => world.calls.clone(),
+            None => Calls::new(nodes.len()),
+        };
         Ok(Redlatch::from_inner(Inner {
             engine: Engine::start()?,
             nodes: nodes.into(),
@@ -245,6 +250,7 @@ impl Builder {
             key_prefix: self.key_prefix,
             closing: AtomicBool::new(false),
             meters: Meters::new(),
+            calls,
             fake,
         }))
     }

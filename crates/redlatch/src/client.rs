@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use redlatch_core::wire::{Compare, WireError};
-use redlatch_core::{Config, Fence, Lease, Lock, Loss, Proposal, Quorum};
+use redlatch_core::{Config, Fence, Lease, Lock, Loss, Place, Proposal, Quorum};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::builder::Builder;
+use crate::calls::Calls;
 use crate::clock;
 use crate::drive::{self, Driver, NodeDialect, Risk, Status, Subject};
 use crate::error::{
@@ -42,6 +43,8 @@ pub(crate) struct Inner {
     pub(crate) key_prefix: Vec<u8>,
     pub(crate) closing: AtomicBool,
     pub(crate) meters: Meters,
+    /// Where nodes call those who wait.
+    pub(crate) calls: Arc<Calls>,
     /// What commands the nodes, if they are those of a fake.
     pub(crate) fake: Option<Arc<World>>,
 }
@@ -242,6 +245,7 @@ impl Redlatch {
     pub async fn shutdown_within(&self, within: Duration) {
         self.inner.closing.store(true, Ordering::Relaxed);
         self.inner.engine.drain(within).await;
+        self.inner.calls.close();
     }
 
     /// Begins to acquire. Nothing is awaited before the driver has taken over, so that there is no
@@ -262,18 +266,27 @@ impl Redlatch {
         let subject = self.subject(resources.prefixed(&self.inner.key_prefix));
         let proposal = self.proposal(&subject, &options)?;
         let mut lock = Lock::new(config);
-        let nonce = nonce()?;
+        let nonce = self.inner.calls.nonce()?;
+        let place = self.place(&subject, &options);
+        lock.set_place(place);
         if lock.acquire(clock::now(), nonce, proposal).is_err() {
             return Err(AcquireError::Cancelled);
         }
         let (acquirer, granted) = oneshot::channel();
         let (driver, guard) = self.driver(resources, options.ttl, subject, lock, Status::Asked);
-        self.inner.engine.spawn(drive::run(Driver { acquirer: Some(acquirer), ..driver }));
+        let waiter = place.map(|_| self.inner.calls.waiter(nonce));
+        self.inner.engine.spawn(drive::run(Driver { acquirer: Some(acquirer), waiter, ..driver }));
         Ok(async move {
             // The guard is in this future from the first: dropping it is dropping the guard.
             let lease = granted.await.unwrap_or(Err(AcquireError::Cancelled))?;
             Ok(guard.granted(&lease))
         })
+    }
+
+    /// The place to take in the queues of the nodes, where there are any.
+    fn place(&self, subject: &Subject, options: &Options) -> Option<Place> {
+        let wire = subject.resources.wire(self.inner.dialect.of(Compare::Script)).ok()?;
+        (wire.can_queue() && options.can_wait()).then(clock::place)
     }
 
     /// The fence to propose, if one is wanted and there can be one.
@@ -361,6 +374,7 @@ impl Redlatch {
             lock,
             requests: Some(received),
             acquirer: None,
+            waiter: None,
             status,
             seen_over,
             woken,
@@ -381,10 +395,4 @@ impl std::fmt::Debug for Redlatch {
         let names: Vec<_> = self.inner.nodes.iter().map(|node| node.name()).collect();
         f.debug_struct("Redlatch").field("nodes", &names).finish_non_exhaustive()
     }
-}
-
-fn nonce() -> Result<[u8; 16], InvalidRequest> {
-    let mut nonce = [0; 16];
-    getrandom::fill(&mut nonce).map_err(|_| InvalidRequest::Randomness)?;
-    Ok(nonce)
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use redlatch_core::{Instant, Proposal, ProposalError};
+use redlatch_core::{Instant, Place, Proposal, ProposalError};
 use tokio::sync::watch;
 
 /// The holder's clock.
@@ -44,6 +44,11 @@ fn since_origin(time: rustix::time::Timespec) -> Instant {
 /// The fence that this client proposes: its wall clock.
 pub(crate) fn proposal() -> Result<Proposal, ProposalError> {
     Proposal::from_unix_micros(u64::try_from(wall().as_micros()).unwrap_or(u64::MAX))
+}
+
+/// The place of one who begins to wait now.
+pub(crate) fn place() -> Place {
+    Place::since_millis(u64::try_from(wall().as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The wall clock, since 1970.

@@ -9,9 +9,9 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::aio::{AsyncPushSender, ConnectionLike, MultiplexedConnection};
 use redis::io::AsyncDNSResolver;
-use redis::{Client, ConnectionAddr, ConnectionInfo, Value};
+use redis::{Client, ConnectionAddr, ConnectionInfo, ProtocolVersion, Value};
 
 use crate::address::display;
 use crate::node::{Channel, Endpoint, Failure, lock};
@@ -78,6 +78,9 @@ impl From<Arc<dyn Channel>> for Dialed {
         Self { channel, watch: None }
     }
 }
+
+/// Who is told of the messages on a connection.
+pub(crate) type Pushes = Arc<dyn AsyncPushSender>;
 
 /// The sentinel that named the master, and what it named. A master that is replaced while it is well
 /// goes on serving for ten seconds and more: no connection breaks until then.
@@ -147,11 +150,12 @@ impl Dialer {
         let channel: Arc<dyn Channel> = match endpoint {
             Endpoint::Client(client) => {
                 let login = self.login(node).await?;
-                Arc::new(self.connect_as(login, client).await.map_err(failure)?)
+                Arc::new(self.connect_as(login, client, None).await.map_err(failure)?)
             }
             Endpoint::Sentinels(sentinels) => {
                 let login = self.login(node).await?;
-                return self.connect_to_master(login, sentinels).await;
+                let (master, watch) = self.connect_to_master(login, sentinels, None).await?;
+                return Ok(Dialed { channel: Arc::new(master), watch: Some(watch) });
             }
             #[cfg(feature = "cluster")]
             Endpoint::Cluster(seeds) => {
@@ -165,6 +169,32 @@ impl Dialer {
         Ok(channel.into())
     }
 
+    /// Makes a connection to the node that tells `pushes` of messages; not one that is made by others.
+    /// The time for that is for the caller to bound.
+    pub(crate) async fn dial_for_pushes(
+        &self,
+        node: &str,
+        endpoint: &Endpoint,
+        pushes: Pushes,
+    ) -> Result<MultiplexedConnection, Failure> {
+        match endpoint {
+            Endpoint::Client(client) => {
+                let login = self.login(node).await?;
+                let connection = self.connect_as(login, client, Some(pushes)).await;
+                connection.map_err(|error| Failure::from(&error))
+            }
+            Endpoint::Sentinels(sentinels) => {
+                let login = self.login(node).await?;
+                Ok(self.connect_to_master(login, sentinels, Some(pushes)).await?.0)
+            }
+            #[cfg(feature = "cluster")]
+            Endpoint::Cluster(_) => Err("is a Redis Cluster".into()),
+            Endpoint::Connector(_) | Endpoint::Connection(_) => {
+                Err("the application makes its connections".into())
+            }
+        }
+    }
+
     async fn login(&self, node: &str) -> Result<Option<Credentials>, Failure> {
         match &self.credentials {
             Some(provider) => provider(node).await.map(Some),
@@ -176,25 +206,37 @@ impl Dialer {
         &self,
         login: Option<Credentials>,
         client: &Client,
+        pushes: Option<Pushes>,
     ) -> redis::RedisResult<MultiplexedConnection> {
-        let Some(Credentials { username, password }) = login else {
-            return self.connect(client).await;
-        };
         let info = client.get_connection_info().clone();
-        let mut settings = info.redis_settings().clone().set_password(password);
-        if let Some(username) = username {
-            settings = settings.set_username(username);
+        let mut settings = info.redis_settings().clone();
+        if let Some(Credentials { username, password }) = login {
+            settings = settings.set_password(password);
+            if let Some(username) = username {
+                settings = settings.set_username(username);
+            }
         }
-        self.connect(&Client::open(info.set_redis_settings(settings))?).await
+        if pushes.is_some() {
+            // Below RESP3 a message is an answer to no command.
+            settings = settings.set_protocol(ProtocolVersion::RESP3);
+        }
+        self.connect(&Client::open(info.set_redis_settings(settings))?, pushes).await
     }
 
-    async fn connect(&self, client: &Client) -> redis::RedisResult<MultiplexedConnection> {
+    async fn connect(
+        &self,
+        client: &Client,
+        pushes: Option<Pushes>,
+    ) -> redis::RedisResult<MultiplexedConnection> {
         // Every timeout is ours: the one for connecting, and the deadline of each command.
         let mut config = redis::AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None);
         if let Some(resolver) = &self.resolver {
             config = config.set_dns_resolver(resolver.clone());
+        }
+        if let Some(pushes) = pushes {
+            config = config.set_push_sender(pushes);
         }
         client.get_multiplexed_async_connection_with_config(&config).await
     }
@@ -205,12 +247,13 @@ impl Dialer {
         &self,
         login: Option<Credentials>,
         sentinels: &Sentinels,
-    ) -> Result<Dialed, Failure> {
+        pushes: Option<Pushes>,
+    ) -> Result<(MultiplexedConnection, Watch), Failure> {
         let named = Mutex::new(Vec::new());
         let ask = |sentinel| {
-            let (login, named) = (login.clone(), &named);
+            let (login, named, pushes) = (login.clone(), &named, pushes.clone());
             async move {
-                let found = self.connect_by(sentinel, login, sentinels, named).await;
+                let found = self.connect_by(sentinel, login, sentinels, named, pushes).await;
                 found.map_err(|failure| {
                     let sentinel = display(sentinel.get_connection_info().addr());
                     failure.map(|failure| format!("sentinel {sentinel}: {failure}"))
@@ -221,7 +264,7 @@ impl Dialer {
         let mut failures = Vec::new();
         while let Some(found) = asked.next().await {
             match found {
-                Ok(dialed) => return Ok(dialed),
+                Ok(found) => return Ok(found),
                 Err(failure) => failures.extend(failure),
             }
         }
@@ -235,9 +278,10 @@ impl Dialer {
         login: Option<Credentials>,
         sentinels: &Sentinels,
         named: &Mutex<Vec<(String, u16)>>,
-    ) -> Result<Dialed, Option<Failure>> {
+        pushes: Option<Pushes>,
+    ) -> Result<(MultiplexedConnection, Watch), Option<Failure>> {
         let failure = |error: redis::RedisError| Some(Failure::from(&error));
-        let mut asked = self.connect(sentinel).await.map_err(failure)?;
+        let mut asked = self.connect(sentinel, None).await.map_err(failure)?;
         let answer = ask_sentinel(&mut asked, &sentinels.master).await.map_err(failure)?;
         let Some((host, port)) = answer else {
             let text = format!("knows no master {}", sentinels.master);
@@ -253,14 +297,14 @@ impl Dialer {
         let address = sentinels.server_at(host.clone(), port);
         let name = display(address.addr());
         let server = Client::open(address).map_err(failure)?;
-        let mut connection = self.connect_as(login, &server).await.map_err(failure)?;
+        let connection = self.connect_as(login, &server, pushes).await;
+        let mut connection = connection.map_err(failure)?;
         if is_replica(&mut connection).await {
             let text = format!("names {name}, which is a replica");
             return Err(Some(Failure::from(text.as_str())));
         }
         let (sentinel, master) = (asked, sentinels.master.clone());
-        let watch = Some(Watch { sentinel, master, address: (host, port) });
-        Ok(Dialed { channel: Arc::new(connection), watch })
+        Ok((connection, Watch { sentinel, master, address: (host, port) }))
     }
 
     #[cfg(feature = "cluster")]

@@ -14,6 +14,7 @@ use redlatch_core::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::calls::Waiter;
 use crate::clock;
 use crate::error::{AcquireError, ExtendError, ReleaseError, Vote, Votes};
 use crate::measure::{End, Meter};
@@ -88,6 +89,8 @@ pub(crate) struct Driver {
     pub(crate) requests: Option<mpsc::Receiver<Request>>,
     /// Who waits for the grant.
     pub(crate) acquirer: Option<oneshot::Sender<Result<Lease, AcquireError>>>,
+    /// Whom nodes call, while the lock is being acquired and may wait in their queues.
+    pub(crate) waiter: Option<Waiter>,
     pub(crate) status: watch::Sender<Status>,
     /// Set once a guard has seen the end of its lease.
     pub(crate) seen_over: Arc<AtomicBool>,
@@ -210,6 +213,9 @@ impl Loop {
             biased;
             Some(outcome) = self.in_flight.next() => self.handle_reply(outcome),
             () = told(&mut self.taken) => self.stage = Stage::Detached,
+            node = called(&mut self.driver.waiter) => {
+                self.driver.lock.handle_call(clock::now(), node);
+            }
             request = receive(&mut self.driver.requests) => self.handle_request(request),
             () = clock::sleep_until(timeout) => self.handle_timeout(clock::now()),
             Ok(()) = self.driver.woken.changed() => {
@@ -232,7 +238,8 @@ impl Loop {
     }
 
     fn send_commands(&mut self) {
-        while let Some(command) = self.driver.lock.poll_command() {
+        while let Some(mut command) = self.driver.lock.poll_command() {
+            self.keep_place(&mut command);
             let poll = self.poll_for(&command.op);
             if !poll.is_about(&command.op, &command.id) {
                 poll.ask(&command.op, &command.id);
@@ -246,6 +253,20 @@ impl Loop {
         }
     }
 
+    /// A place is taken only at nodes whose calls would be heard (R18).
+    fn keep_place(&mut self, command: &mut Command) {
+        if let Op::Release { place, .. } = &mut command.op
+            && place.is_some()
+        {
+            let id = command.id.node();
+            let node = node_of(&self.driver.subject, id);
+            let can_call = node.zip(self.driver.waiter.as_mut());
+            if !can_call.is_some_and(|(node, waiter)| waiter.can_be_called(id, node)) {
+                *place = None;
+            }
+        }
+    }
+
     fn poll_for(&mut self, op: &Op) -> &mut Poll {
         match op {
             Op::Release { .. } => &mut self.released,
@@ -253,10 +274,17 @@ impl Loop {
         }
     }
 
-    fn handle_reply(&mut self, outcome: Outcome) {
+    fn handle_reply(&mut self, mut outcome: Outcome) {
         let now = clock::now();
-        self.driver.lock.handle_reply(now, outcome.id, outcome.reply);
         self.driver.meter.answered(now, &outcome.id, &outcome.op, &outcome.reply);
+        if let (Op::Release { place: None, .. }, Reply::Applied { .. }) =
+            (outcome.op, outcome.reply)
+            && self.driver.waiter.is_some()
+        {
+            // The key is gone either way, but this yes is none to a place.
+            outcome.reply = Reply::Refused { remaining: None, fence: None };
+        }
+        self.driver.lock.handle_reply(now, outcome.id, outcome.reply);
         // A node that answers anything is not silent.
         if let Some(due) = self.answer_due.get_mut(outcome.id.node().index()) {
             *due = None;
@@ -343,6 +371,7 @@ impl Loop {
             match event {
                 Event::Granted(lease) => {
                     self.driver.status.send_replace(Status::Held { lease, risk: Risk::None });
+                    self.driver.waiter = None;
                     if let Some(acquirer) = self.driver.acquirer.take() {
                         // Whoever does not take the grant has dropped its requests as well.
                         tell(acquirer, Ok(lease));
@@ -351,6 +380,7 @@ impl Loop {
                 Event::Retrying { .. } => {}
                 Event::Failed { cause, .. } => {
                     let error = self.acquire_error(cause);
+                    self.driver.waiter = None;
                     if let Some(acquirer) = self.driver.acquirer.take() {
                         tell(acquirer, Err(error));
                     }
@@ -492,6 +522,13 @@ async fn told(taken: &mut Option<oneshot::Receiver<()>>) {
         }
     }
     std::future::pending().await
+}
+
+async fn called(waiter: &mut Option<Waiter>) -> NodeId {
+    match waiter {
+        Some(waiter) => waiter.called().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn receive(requests: &mut Option<mpsc::Receiver<Request>>) -> Option<Request> {

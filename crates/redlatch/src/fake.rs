@@ -64,6 +64,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::calls::Calls;
 use crate::client::Redlatch;
 use crate::drive::Status;
 use crate::error::BuildError;
@@ -143,7 +144,8 @@ impl fmt::Debug for Fake {
 pub(crate) fn start() -> Result<(Redlatch, Fake), BuildError> {
     let nodes: Vec<Keys> = (0..NODES).map(|_| Keys::default()).collect();
     let (orders, locks) = (Mutex::default(), Mutex::default());
-    let world = Arc::new(World { nodes, orders, locks });
+    let calls = Calls::in_memory(NODES);
+    let world = Arc::new(World { nodes, orders, locks, calls });
     let mut builder = Redlatch::builder();
     for index in 0..NODES {
         let node = FakeNode { world: world.clone(), index };
@@ -157,6 +159,8 @@ pub(crate) struct World {
     nodes: Vec<Keys>,
     orders: Mutex<Orders>,
     locks: Mutex<Vec<Enrolled>>,
+    /// Whom the nodes call.
+    pub(crate) calls: Arc<Calls>,
 }
 
 /// What the nodes are told to do.

@@ -70,6 +70,7 @@
 mod address;
 pub mod blocking;
 mod builder;
+mod calls;
 mod client;
 mod clock;
 #[cfg(feature = "clock-faults")]

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{Shared, join4};
-use redis::aio::ConnectionLike;
+use redis::PushInfo;
+use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redlatch_core::Instant;
 use redlatch_core::wire::Compare;
 
@@ -251,6 +252,38 @@ impl Node {
 
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// What distinguishes the node's connection from those before and after it, if there is one.
+    pub(crate) fn generation(&self) -> Option<u64> {
+        match &*self.state() {
+            State::Up { link, .. } => Some(link.generation),
+            State::Down { .. } | State::Connecting { .. } => None,
+        }
+    }
+
+    /// Whether it can call: a connection of ours can be made, and all who listen are its own. What one
+    /// server of a Redis Cluster publishes reaches those at the others, but it does not count them.
+    pub(crate) const fn can_be_listened_to(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Client(_) | Endpoint::Sentinels(_))
+    }
+
+    /// Makes one more connection, within the time for connecting, and hears on it what is published on
+    /// `channel`.
+    pub(crate) async fn listen(
+        &self,
+        channel: &str,
+        heard: impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static,
+    ) -> Result<MultiplexedConnection, Failure> {
+        let listening = tokio::time::timeout(self.connect_timeout, async {
+            let dial = self.dialer.dial_for_pushes(&self.name, &self.endpoint, Arc::new(heard));
+            let dialed = AssertUnwindSafe(dial).catch_unwind().await;
+            let mut dialed =
+                dialed.unwrap_or_else(|_| Err("making a connection panicked".into()))?;
+            let subscribed = dialed.subscribe(channel).await;
+            subscribed.map(|()| dialed).map_err(|error| Failure::from(&error))
+        });
+        listening.await.unwrap_or_else(|_| Err("not connected in time".into()))
     }
 
     /// The node's connection; waits while it is being made, which is bounded, and fails at once while

@@ -225,6 +225,15 @@ impl Options {
         Self { ttl, ..self }
     }
 
+    /// Whether there may be a second attempt.
+    pub(crate) fn can_wait(&self) -> bool {
+        self.attempts_max != Some(NonZeroU32::MIN)
+            && match self.wait {
+                Some(wait) => !wait.is_zero(),
+                None => self.attempts_max.is_some(),
+            }
+    }
+
     /// One attempt.
     pub(crate) fn once(self) -> Self {
         Self { wait: None, attempts_max: Some(NonZeroU32::MIN), ..self }

@@ -1,13 +1,13 @@
 //! A node in memory: as much of Redis as our scripts need.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redis::aio::ConnectionLike;
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
 use redlatch_core::wire::{ACQUIRE, EXTEND, INSPECT, RELEASE, SCRIPTS, SEAL, Script};
-use redlatch_core::{Instant, Token};
+use redlatch_core::{Instant, NodeId, Token};
 
 use super::{Cause, Mode, World};
 use crate::clock;
@@ -15,6 +15,13 @@ use crate::node::lock;
 
 /// For how long nodes that are said to have been restarted do not vote.
 const QUARANTINE: Duration = Duration::from_secs(60);
+
+/// For how long a key is kept for who is called.
+const KEPT: Duration = Duration::from_millis(200);
+/// The digits of a nonce, with which a token begins.
+const NONCE_LEN: usize = Token::HEX_LEN - ATTEMPT_LEN;
+/// The digits of an attempt's number.
+const ATTEMPT_LEN: usize = 8;
 
 /// A connection to one node.
 #[derive(Clone)]
@@ -32,6 +39,8 @@ struct Stored {
     locks: HashMap<Vec<u8>, Held>,
     /// The fence numbers, by their keys. Tests end before they would be forgotten.
     fences: HashMap<Vec<u8>, u64>,
+    /// Who waits, by since when, and by their nonces; by the keys of the queues.
+    queues: HashMap<Vec<u8>, BTreeSet<(u64, Vec<u8>)>>,
 }
 
 struct Held {
@@ -121,9 +130,11 @@ impl FakeNode {
                 }
                 numbers(&[i64::from(is_held)])
             }
-            (RELEASE, [token]) => {
-                let is_released = stored.release(keys, token) || mode == Mode::Bypass;
-                numbers(&[i64::from(is_released)])
+            (RELEASE, [token, n, since @ ..]) => {
+                let (names, queues) = split(keys, n)?;
+                let since = since.first().map(|since| number(since)).transpose()?;
+                let is_done = self.release(&mut stored, names, queues, token, since);
+                numbers(&[i64::from(is_done || mode == Mode::Bypass)])
             }
             (INSPECT, [n]) => {
                 let (names, fences) = split(keys, n)?;
@@ -148,7 +159,10 @@ impl FakeNode {
         }
         let mine = names.iter().filter(|name| stored.token(name) == Some(token)).count();
         let others = names.iter().filter_map(|name| stored.locks.get(*name));
-        let others = others.filter(|held| held.token != token).map(|held| held.expires_at).max();
+        // A key that is kept for this waiter is free to it (R18).
+        let own = kept_for(token.get(..NONCE_LEN).unwrap_or_default());
+        let others = others.filter(|held| held.token != token && held.token != own);
+        let others = others.map(|held| held.expires_at).max();
         let top = fences.iter().filter_map(|fence| stored.fences.get(*fence)).max();
         let top = top.copied().unwrap_or(0);
         let is_mine = mine == names.len();
@@ -171,6 +185,42 @@ impl FakeNode {
             }
         }
         vec![1, signed(fence)]
+    }
+
+    /// Deletes what this attempt left, and what earlier ones with its nonce did. A waiter takes its place
+    /// in the queues, and anybody else leaves them. Free keys are kept for who is called.
+    fn release(
+        &self,
+        stored: &mut Stored,
+        names: &[&[u8]],
+        queues: &[&[u8]],
+        token: &[u8],
+        since: Option<u64>,
+    ) -> bool {
+        let mut is_done = stored.release(names, token);
+        let nonce = token.get(..NONCE_LEN).unwrap_or_default();
+        for (name, queue) in names.iter().zip(queues) {
+            let waiting = stored.queues.entry(queue.to_vec()).or_default();
+            waiting.retain(|(_, waiter)| waiter != nonce);
+            if let Some(since) = since {
+                waiting.insert((since, nonce.to_vec()));
+                is_done = true;
+            }
+            if !stored.locks.contains_key(*name) {
+                let called = std::iter::from_fn(|| waiting.pop_first());
+                let heir = called.map(|(_, heir)| heir).find(|heir| self.call(heir));
+                if let Some(heir) = heir {
+                    let expires_at = clock::now().saturating_add(KEPT);
+                    stored.locks.insert(name.to_vec(), Held { token: kept_for(&heir), expires_at });
+                }
+            }
+        }
+        is_done
+    }
+
+    /// Whether anybody hears it.
+    fn call(&self, heir: &[u8]) -> bool {
+        NodeId::new(self.index).is_some_and(|node| self.world.calls.hear(node, heir))
     }
 
     fn inspect(
@@ -233,13 +283,12 @@ impl Stored {
 
     /// Deletes what this attempt left, and what earlier ones with its nonce did.
     fn release(&mut self, names: &[&[u8]], token: &[u8]) -> bool {
-        let nonce = Token::HEX_LEN - 8;
         let mut is_deleted = false;
         for name in names {
             let is_ours = self.token(name).is_some_and(|held| {
                 // Digits of the same length compare as their numbers do.
                 held.len() == token.len()
-                    && held.get(..nonce) == token.get(..nonce)
+                    && held.get(..NONCE_LEN) == token.get(..NONCE_LEN)
                     && held <= token
             });
             if is_ours {
@@ -248,6 +297,11 @@ impl Stored {
         }
         is_deleted
     }
+}
+
+/// What is in a key that is kept for the waiter of this nonce: the token of an attempt before its first.
+fn kept_for(nonce: &[u8]) -> Vec<u8> {
+    [nonce, &[b'0'; ATTEMPT_LEN]].concat()
 }
 
 fn script_of(name: &[u8]) -> Option<Script> {

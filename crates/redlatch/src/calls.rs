@@ -1,0 +1,297 @@
+//! Calls: a node keeps the key of a lock for one of this client's waiters, and says so (R18).
+//!
+//! They come on one more connection to each node, which does nothing else. It is made when a waiter of the
+//! client was refused for the first time, and closed when none has waited for a while. A call is a hint:
+//! without it, the waiter asks from time to time.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
+
+use redis::{PushInfo, PushKind, Value};
+use redlatch_core::{Instant, NodeId};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::AbortHandle;
+
+use crate::clock;
+use crate::error::InvalidRequest;
+use crate::node::{Node, lock};
+
+/// How long the connections are kept when nobody waits: one who waits now and then finds them there.
+const UNUSED_MAX: Duration = Duration::from_secs(30);
+/// How often it is looked whether they are still of use.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long to wait before one that broke, or was refused, is made again, from the least to the most. It
+/// doubles each time: some users may not listen at all.
+const RELISTEN_DELAY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(5));
+/// Calls that a waiter has not looked at yet: each node calls once.
+const CALLS_MAX: usize = 16;
+
+/// Who of a client waits, and which nodes it listens to.
+pub(crate) struct Calls {
+    /// The first half of every nonce of this client, and where the second half begins to count.
+    identity: OnceLock<(u64, u64)>,
+    nonces: AtomicU64,
+    waiting: Mutex<Waiting>,
+    ears: Box<[Ear]>,
+}
+
+struct Waiting {
+    /// By the second half of the nonce.
+    waiters: HashMap<u64, mpsc::Sender<NodeId>>,
+    /// When the last one ceased to wait.
+    unused_since: Instant,
+    /// Nothing more is begun.
+    is_closed: bool,
+}
+
+/// The connection on which one node calls.
+#[derive(Default)]
+struct Ear {
+    /// Whether a call would be heard now.
+    is_open: AtomicBool,
+    /// What sees to that, while anybody waits.
+    attendant: Mutex<Option<AbortHandle>>,
+}
+
+impl Calls {
+    pub(crate) fn new(nodes: usize) -> Arc<Self> {
+        let waiters = HashMap::new();
+        let waiting = Waiting { waiters, unused_since: Instant::ZERO, is_closed: false };
+        Arc::new(Self {
+            identity: OnceLock::new(),
+            nonces: AtomicU64::new(0),
+            waiting: Mutex::new(waiting),
+            ears: (0..nodes).map(|_| Ear::default()).collect(),
+        })
+    }
+
+    /// Those of nodes that hand their calls to [`hear`](Self::hear) themselves.
+    pub(crate) fn in_memory(nodes: usize) -> Arc<Self> {
+        let calls = Self::new(nodes);
+        for ear in &calls.ears {
+            ear.is_open.store(true, Ordering::Relaxed);
+        }
+        calls
+    }
+
+    /// Sixteen bytes that are never used again (R3). The first half is this client's, by which nodes call
+    /// it. The second half counts, from a random number on: no two locks of the client have the same, and
+    /// those of two clients differ by 128 bits that were drawn.
+    pub(crate) fn nonce(&self) -> Result<[u8; 16], InvalidRequest> {
+        let (client, first) = self.identity()?;
+        let own = first.wrapping_add(self.nonces.fetch_add(1, Ordering::Relaxed));
+        let nonce = u128::from(client) << 64 | u128::from(own);
+        Ok(nonce.to_be_bytes())
+    }
+
+    fn identity(&self) -> Result<(u64, u64), InvalidRequest> {
+        if let Some(identity) = self.identity.get() {
+            return Ok(*identity);
+        }
+        let mut drawn = [0; 16];
+        getrandom::fill(&mut drawn).map_err(|_| InvalidRequest::Randomness)?;
+        Ok(*self.identity.get_or_init(|| halves(u128::from_be_bytes(drawn))))
+    }
+
+    /// One who may come to wait for the lock of this nonce.
+    pub(crate) fn waiter(self: &Arc<Self>, nonce: [u8; 16]) -> Waiter {
+        let (_, own) = halves(u128::from_be_bytes(nonce));
+        Waiter { calls: self.clone(), own, called: None }
+    }
+
+    /// Takes the call of a node, which has `message` to say. `false` if nobody waits for it.
+    pub(crate) fn hear(&self, node: NodeId, message: &[u8]) -> bool {
+        let Some((client, own)) = nonce_of(message) else { return false };
+        if self.identity.get().is_none_or(|(us, _)| *us != client) {
+            return false;
+        }
+        let waiting = lock(&self.waiting);
+        // Who has not looked at so many calls has enough of them.
+        waiting.waiters.get(&own).is_some_and(|waiter| waiter.try_send(node).is_ok())
+    }
+
+    /// Stops listening, for good.
+    pub(crate) fn close(&self) {
+        lock(&self.waiting).is_closed = true;
+        for ear in &self.ears {
+            ear.is_open.store(false, Ordering::Relaxed);
+            if let Some(attendant) = lock(&ear.attendant).take() {
+                attendant.abort();
+            }
+        }
+    }
+
+    /// Whether a call of `node` would be heard. If it would not, that is seen to: not in time for this
+    /// question, but for the next.
+    fn listens_to(self: &Arc<Self>, id: NodeId, node: &Arc<Node>) -> bool {
+        let Some(ear) = self.ears.get(id.index()) else { return false };
+        let is_open = ear.is_open.load(Ordering::Relaxed);
+        if !is_open && node.can_be_listened_to() {
+            let mut attendant = lock(&ear.attendant);
+            if attendant.is_none() && !lock(&self.waiting).is_closed {
+                let attend = attend(Arc::downgrade(self), id, node.clone());
+                *attendant = Some(tokio::spawn(attend).abort_handle());
+            }
+        }
+        is_open
+    }
+
+    fn channel(&self) -> Option<String> {
+        self.identity.get().map(|(client, _)| format!("redlatch:call:{client:016x}"))
+    }
+
+    /// Whether nobody waits, and nobody has for a while.
+    fn is_unused(&self) -> bool {
+        let waiting = lock(&self.waiting);
+        waiting.waiters.is_empty()
+            && clock::now().saturating_duration_since(waiting.unused_since) >= UNUSED_MAX
+    }
+
+    fn set_open(&self, id: NodeId, is_open: bool) {
+        if let Some(ear) = self.ears.get(id.index()) {
+            ear.is_open.store(is_open, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Calls {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// One acquire that may wait. It is called from the time when it first asks to be, until this is dropped.
+pub(crate) struct Waiter {
+    calls: Arc<Calls>,
+    own: u64,
+    called: Option<mpsc::Receiver<NodeId>>,
+}
+
+impl Waiter {
+    /// Whether `node` can call this waiter, so that it may queue it.
+    pub(crate) fn can_be_called(&mut self, id: NodeId, node: &Arc<Node>) -> bool {
+        if self.called.is_none() {
+            let (waiter, called) = mpsc::channel(CALLS_MAX);
+            lock(&self.calls.waiting).waiters.insert(self.own, waiter);
+            self.called = Some(called);
+        }
+        self.calls.listens_to(id, node)
+    }
+
+    /// The next node that calls.
+    pub(crate) async fn called(&mut self) -> NodeId {
+        match &mut self.called {
+            Some(called) => match called.recv().await {
+                Some(node) => node,
+                None => std::future::pending().await,
+            },
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        if self.called.is_some() {
+            let mut waiting = lock(&self.calls.waiting);
+            waiting.waiters.remove(&self.own);
+            waiting.unused_since = clock::now();
+        }
+    }
+}
+
+/// Keeps an ear open while anybody waits.
+async fn attend(calls: Weak<Calls>, id: NodeId, node: Arc<Node>) {
+    let (min, max) = RELISTEN_DELAY;
+    let mut delay = min;
+    loop {
+        let Some(channel) = calls.upgrade().and_then(|calls| calls.channel()) else { return };
+        let is_over = Arc::new(Notify::new());
+        let generation = node.generation();
+        let heard = hears(calls.clone(), id, is_over.clone());
+        if let Ok(_connection) = node.listen(&channel, heard).await {
+            set_open(&calls, id, true);
+            delay = min;
+            until_useless(&calls, &node, generation, &is_over).await;
+            set_open(&calls, id, false);
+        }
+        let Some(calls) = calls.upgrade() else { return };
+        if ends(&calls, id) {
+            return;
+        }
+        drop(calls);
+        tokio::time::sleep(delay).await;
+        delay = delay.saturating_mul(2).min(max);
+    }
+}
+
+/// What becomes of the messages of a connection.
+fn hears(
+    calls: Weak<Calls>,
+    id: NodeId,
+    is_over: Arc<Notify>,
+) -> impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static {
+    move |push| {
+        if push.kind == PushKind::Disconnection {
+            is_over.notify_one();
+        }
+        if let (PushKind::Message, [_, Value::BulkString(message)]) = (push.kind, &*push.data)
+            && let Some(calls) = calls.upgrade()
+        {
+            calls.hear(id, message);
+        }
+        Ok(())
+    }
+}
+
+/// Ends when the connection does, when nobody has waited for a while, or when the node's other connection
+/// had to be replaced: then this one may lead nowhere as well, or to what is not the node any more.
+async fn until_useless(
+    calls: &Weak<Calls>,
+    node: &Node,
+    generation: Option<u64>,
+    is_over: &Notify,
+) {
+    loop {
+        tokio::select! {
+            () = is_over.notified() => return,
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+        let is_replaced = node.generation() != generation;
+        if is_replaced || calls.upgrade().is_none_or(|calls| calls.is_unused()) {
+            return;
+        }
+    }
+}
+
+/// Whether the ear is to be left closed.
+fn ends(calls: &Calls, id: NodeId) -> bool {
+    let Some(ear) = calls.ears.get(id.index()) else { return true };
+    // Under this lock nobody can begin to wait and find it attended.
+    let mut attendant = lock(&ear.attendant);
+    let is_over = calls.is_unused();
+    if is_over {
+        *attendant = None;
+    }
+    is_over
+}
+
+fn set_open(calls: &Weak<Calls>, id: NodeId, is_open: bool) {
+    if let Some(calls) = calls.upgrade() {
+        calls.set_open(id, is_open);
+    }
+}
+
+/// The nonce that a message consists of, in two halves.
+fn nonce_of(message: &[u8]) -> Option<(u64, u64)> {
+    let is_nonce = message.len() == 32 && message.iter().all(u8::is_ascii_hexdigit);
+    let digits = std::str::from_utf8(message).ok().filter(|_| is_nonce)?;
+    u128::from_str_radix(digits, 16).ok().map(halves)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the halves are taken apart")]
+const fn halves(whole: u128) -> (u64, u64) {
+    ((whole >> 64) as u64, whole as u64)
+}
