@@ -3,7 +3,7 @@
 use crate::command::{Command, CommandId, Kind, Op, Reply};
 use crate::event::Released;
 use crate::lease::Token;
-use crate::queue::Place;
+use crate::queue::{CAN_QUEUE, Place};
 use crate::quorum::{NODES_MAX, NodeId, NodeSet, Quorum};
 use crate::time::Instant;
 
@@ -76,7 +76,7 @@ impl Cleanup {
 
     /// Whether the waiter takes its place in the nodes' queues.
     pub(crate) const fn queues(&self) -> bool {
-        matches!(self.then, Then::Queue)
+        CAN_QUEUE && matches!(self.then, Then::Queue)
     }
 
     /// Nodes that may still have the token in their key.

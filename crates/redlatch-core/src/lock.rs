@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::event::{Cause, Event, Loss, WrongPhase};
 use crate::hold::Hold;
 use crate::lease::{Fence, Lease, Proposal, Token};
-use crate::queue::{Calls, Place};
+use crate::queue::{CAN_QUEUE, Calls, Place};
 use crate::quorum::{NodeId, NodeSet, Tally};
 use crate::time::Instant;
 
@@ -442,8 +442,8 @@ impl Lock {
         let useful = attempt.useful_after(self.config.quorum());
         self.calls.on_lost(&tally);
         let is_contended = matches!(cause, Cause::Contended { .. });
-        let then =
-            if is_contended && self.request.place.is_some() { Then::Queue } else { Then::Nothing };
+        let queues = CAN_QUEUE && is_contended && self.request.place.is_some();
+        let then = if queues { Then::Queue } else { Then::Nothing };
         let Some(at) = self.retry_at(&attempt.token(), useful, then) else {
             let nodes = attempt.asked().union(self.calls.take().asked());
             self.undo(attempt.token(), nodes, self.expiry(), Then::Nothing);

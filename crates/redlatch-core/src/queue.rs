@@ -26,6 +26,9 @@ impl Place {
     }
 }
 
+/// Whether anybody waits in queues: not on the edge, where no driver hears calls, and bytes are dear.
+pub(crate) const CAN_QUEUE: bool = !cfg!(target_family = "wasm");
+
 /// What the nodes said to a waiter about its place. Hints, never votes: at worst they begin an attempt
 /// that is lost, or let one begin as late as its policy allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,16 +69,16 @@ impl Calls {
 
     /// A release is handed out.
     pub(crate) const fn on_release(&mut self, node: NodeId, place: Option<Place>) {
-        if place.is_some() {
-            self.asked.insert(node);
-        } else {
+        if place.is_none() {
             self.asked.remove(node);
+        } else if CAN_QUEUE {
+            self.asked.insert(node);
         }
     }
 
     /// Nodes in whose queue this waiter may be.
     pub(crate) const fn asked(&self) -> NodeSet {
-        self.asked
+        if CAN_QUEUE { self.asked } else { NodeSet::EMPTY }
     }
 
     pub(crate) const fn on_queued(&mut self, node: NodeId) {
@@ -84,11 +87,11 @@ impl Calls {
 
     /// Whether a majority keeps the key for this waiter.
     pub(crate) const fn is_our_turn(&self, quorum: Quorum) -> bool {
-        !self.deaf && self.called.len() >= quorum.majority()
+        CAN_QUEUE && !self.deaf && self.called.len() >= quorum.majority()
     }
 
     /// Whether a majority is going to call, so that there is little use in asking before.
     pub(crate) const fn will_be_called(&self, quorum: Quorum) -> bool {
-        !self.deaf && self.queued.len() >= quorum.majority()
+        CAN_QUEUE && !self.deaf && self.queued.len() >= quorum.majority()
     }
 }

@@ -35,6 +35,7 @@ pub use script::{ACQUIRE, DECLARE_FRESH, EXTEND, INSPECT, RELEASE, SCRIPTS, SEAL
 
 use crate::command::{Op, Reply};
 use crate::lease::{Fence, Token, Ttl};
+use crate::queue::CAN_QUEUE;
 
 /// How nodes are spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,7 +205,8 @@ impl<'a> Wire<'a> {
     /// but no hash tag.
     #[must_use]
     pub fn can_queue(&self) -> bool {
-        matches!(self.dialect, Dialect::Scripts { .. })
+        CAN_QUEUE
+            && matches!(self.dialect, Dialect::Scripts { .. })
             && self.keys.names().len() == 1
             && self.keys.check_fence_keys().is_ok()
     }

@@ -11,20 +11,18 @@ for i = 1, n do
       and tonumber(string.sub(held, 33), 16) <= tonumber(string.sub(ARGV[1], 33), 16) then
     done, held = redis.call('DEL', KEYS[i]), false
   end
-  if queue and since then
+  if since then
     redis.call('ZADD', queue, since, nonce)
     redis.call('PEXPIRE', queue, 60000)
     done = 1
-  elseif queue and redis.call('EXISTS', queue) == 1 then
+  elseif queue then
     redis.call('ZREM', queue, nonce)
-  else
-    queue = nil
   end
   while queue and not held do
     local heir = redis.call('ZPOPMIN', queue)[1]
     if not heir then break end
     local heard = redis.pcall('PUBLISH', 'redlatch:call:' .. string.sub(heir, 1, 16), heir)
-    if type(heard) == 'number' and heard > 0 then
+    if (tonumber(heard) or 0) > 0 then
       held = redis.call('SET', KEYS[i], heir .. '00000000', 'PX', 200)
     end
   end

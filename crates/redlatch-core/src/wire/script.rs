@@ -37,7 +37,7 @@ pub const SEAL: Script = script!("seal.lua", "a4b5c17277bd77ea4184ae8ca534984bda
 /// Lets keys that hold a token live longer.
 pub const EXTEND: Script = script!("extend.lua", "34db8a433ead1d98b27cf60ca3a54398c8785bec");
 /// Deletes keys that hold a token.
-pub const RELEASE: Script = script!("release.lua", "0b0489f31446930df5f5289b1492f3837c606365");
+pub const RELEASE: Script = script!("release.lua", "80adb0f5cd892b4046c564829b51db074850a4db");
 /// Reads who holds keys, and for how long still.
 pub const INSPECT: Script = script!("inspect.lua", "f2772eb7f79499f1febc4ae40675ac8f98180b82");
 /// Puts a node that is known to be new out of quarantine (R16).
