@@ -72,6 +72,7 @@ async fn a_password_may_have_any_characters() {
 const SCRIPTS: &[&str] = &[
     "~job:*",                  // the lock keys
     "~redlatch:fence:{job:*}", // their fence numbers
+    "~redlatch:queue:{job:*}", // who waits for them
     "+evalsha",
     "+eval",
     "+get",
@@ -79,14 +80,29 @@ const SCRIPTS: &[&str] = &[
     "+pttl",
     "+pexpire",
     "+del",
+    "+zrem",
+    "+zpopmin",
 ];
+/// In addition, to be called when a lock is released instead of asking from time to time.
+const CALLS: &[&str] = &["&redlatch:call:*", "+subscribe", "+publish", "+zadd"];
 /// In addition, with a restart guard.
 const GUARD: &[&str] = &["~redlatch:run_id", "~redlatch:quarantine", "+info"];
 /// Without fences.
-const UNFENCED_KEYS: &[&str] = &["~job:*"];
+const UNFENCED_KEYS: &[&str] = &["~job:*", "~redlatch:queue:{job:*}"];
 /// The plain dialect on servers before Redis 8.4 and Valkey 9.0.
-const PLAIN: &[&str] =
-    &["~job:*", "+set", "+evalsha", "+eval", "+get", "+pttl", "+pexpire", "+del"];
+const PLAIN: &[&str] = &[
+    "~job:*",
+    "~redlatch:queue:{job:*}",
+    "+set",
+    "+evalsha",
+    "+eval",
+    "+get",
+    "+pttl",
+    "+pexpire",
+    "+del",
+    "+zrem",
+    "+zpopmin",
+];
 
 /// Gives the user `locker` these rights and no others.
 fn grant(server: &RedisServer, rights: &[&str]) {
@@ -127,6 +143,49 @@ async fn a_user_needs_these_rights() {
 async fn a_restart_guard_needs_these_rights_in_addition() {
     let rights = [SCRIPTS, GUARD].concat();
     assert_minimal(&rights, |builder| builder.restart_guard(FOREVER)).await;
+}
+
+/// R18. It waits for an hour, unless it is called.
+#[tokio::test]
+async fn with_these_rights_in_addition_waiters_are_called() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let server = RedisServer::start();
+    grant(&server, &[SCRIPTS, CALLS].concat());
+    let redlatch = as_locker(&server).build().expect("a client");
+    let guard = redlatch.try_acquire("job:1", options()).await.expect("a free lock");
+    let waiting = tokio::spawn({
+        let options = options().wait(10 * HOUR).retry_delay(Duration::from_millis(1), HOUR);
+        let redlatch = redlatch.clone();
+        async move { redlatch.acquire("job:1", options).await }
+    });
+    let queued = || server.query::<u32>(&["ZCARD", "redlatch:queue:{job:1}"]) == 1;
+    eventually("it waits in the queue", async || queued()).await;
+    guard.release().await.expect("a release");
+    let ended = tokio::time::timeout(PATIENCE, waiting).await.expect("it is called");
+    ended.expect("no panic").expect("the lock").release().await.expect("a release");
+}
+
+/// Whoever may not be called does not try to queue, and waits all the same.
+#[tokio::test]
+async fn whatever_right_to_be_called_is_missing_who_waits_gets_the_lock() {
+    for left_out in &CALLS[..3] {
+        let server = RedisServer::start();
+        let others = CALLS.iter().copied().filter(|right| right != left_out);
+        let rights: Vec<_> = SCRIPTS.iter().copied().chain(others).collect();
+        grant(&server, &rights);
+        let redlatch = as_locker(&server).build().expect("a client");
+        let guard = redlatch.try_acquire("job:1", options()).await.expect("a free lock");
+        let waiting = tokio::spawn({
+            let redlatch = redlatch.clone();
+            async move { redlatch.acquire("job:1", options()).await }
+        });
+        let asked = || server.query::<String>(&["INFO", "commandstats"]);
+        let refused = |info: &str| info.contains("cmdstat_pttl");
+        eventually("it is refused", async || refused(&asked())).await;
+        guard.release().await.expect(left_out);
+        let guard = waiting.await.expect("no panic").expect(left_out);
+        guard.release().await.expect(left_out);
+    }
 }
 
 #[tokio::test]
