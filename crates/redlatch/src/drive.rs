@@ -142,11 +142,14 @@ enum Stage {
 struct Poll {
     question: Option<(Op, u32)>,
     said: Vec<Option<Outcome>>,
+    /// The last command to each node, until it is answered.
+    open: Vec<Option<CommandId>>,
 }
 
 impl Poll {
     fn new(nodes: usize) -> Self {
-        Self { question: None, said: (0..nodes).map(|_| None).collect() }
+        let said = (0..nodes).map(|_| None).collect();
+        Self { question: None, said, open: vec![None; nodes] }
     }
 
     fn is_about(&self, op: &Op, id: &CommandId) -> bool {
@@ -162,12 +165,22 @@ impl Poll {
     fn ask(&mut self, op: &Op, id: &CommandId) {
         self.question = Some((*op, id.round()));
         self.said.fill_with(|| None);
+        self.open.fill(None);
     }
 
     fn note(&mut self, outcome: Outcome) {
-        if let Some(said) = self.said.get_mut(outcome.id.node().index()) {
+        let index = outcome.id.node().index();
+        if let Some(open) = self.open.get_mut(index) {
+            open.take_if(|open| *open == outcome.id);
+        }
+        if let Some(said) = self.said.get_mut(index) {
             *said = Some(outcome);
         }
+    }
+
+    fn is_refused(&self) -> bool {
+        let refused = |said: &Outcome| matches!(said.reply, Reply::Refused { .. });
+        self.said.iter().flatten().any(refused)
     }
 }
 
@@ -244,6 +257,9 @@ impl Loop {
             if !poll.is_about(&command.op, &command.id) {
                 poll.ask(&command.op, &command.id);
             }
+            if let Some(open) = poll.open.get_mut(command.id.node().index()) {
+                *open = Some(command.id);
+            }
             if let Some(due) = self.answer_due.get_mut(command.id.node().index()) {
                 due.get_or_insert(command.deadline);
             }
@@ -292,6 +308,24 @@ impl Loop {
         let poll = self.poll_for(&outcome.op);
         if poll.is_about(&outcome.op, &outcome.id) {
             poll.note(outcome);
+        }
+        self.pass_over_silent_nodes();
+    }
+
+    /// Of those who contend for a lock, half may have half of the nodes that answer: whoever then waits for
+    /// one that has been silent for long keeps its half from all others, for as long as a node may take. So
+    /// once some node refused and all but silent ones have answered, their silence is an answer (R5).
+    fn pass_over_silent_nodes(&mut self) {
+        let is_acquiring = matches!(self.asked.question, Some((Op::Acquire { .. }, _)));
+        if self.driver.waiter.is_none() || !is_acquiring || !self.asked.is_refused() {
+            return;
+        }
+        let (nodes, open) = (&self.driver.subject.nodes, &mut self.asked.open);
+        let mut owed = nodes.iter().zip(&*open).filter(|(_, open)| open.is_some());
+        if owed.all(|(node, _)| node.is_silent()) {
+            for id in open.iter_mut().filter_map(Option::take) {
+                self.driver.lock.handle_reply(clock::now(), id, Reply::Unknown);
+            }
         }
     }
 

@@ -81,6 +81,8 @@ pub(crate) struct Node {
     state: Mutex<State>,
     /// When the node last answered anything, in nanoseconds of our clock.
     heard: AtomicU64,
+    /// When a command of it was last found not to be answered in time.
+    missed: AtomicU64,
     in_flight: AtomicUsize,
     /// The `run_id` of every node's server, to find the server that was listed twice.
     servers: Arc<Servers>,
@@ -244,6 +246,7 @@ impl Node {
             connect_timeout,
             state: Mutex::new(state),
             heard: AtomicU64::new(0),
+            missed: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
             servers,
             warnings,
@@ -406,11 +409,17 @@ impl Node {
         }
     }
 
+    /// Whether the node has answered nothing since it was found not to answer in time.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.missed.load(Ordering::Relaxed) > self.heard.load(Ordering::Relaxed)
+    }
+
     /// Tells the node that a command of it was not answered in time. A hung server answers when it
     /// wakes up, but a broken path may not be noticed for minutes: so a second connection is tried
     /// beside the first, and replaces it if the node is still silent on that.
     pub(crate) fn suspect(self: &Arc<Self>) {
         self.meter.suspected();
+        self.missed.store(clock::now().as_nanos(), Ordering::Relaxed);
         if matches!(self.endpoint, Endpoint::Connection(_)) {
             return;
         }
