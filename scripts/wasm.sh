@@ -11,7 +11,7 @@ opt="$root/crates/redlatch-wasm/build/node_modules/.bin/wasm-opt"
 # Paths stand in what a panic would say, were it told. Of all thresholds for inlining this one gives the smallest
 # module: what is inlined is often less than its call.
 export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="--remap-path-prefix=$root=. \
---remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo -Cllvm-args=-inline-threshold=40"
+--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo -Cllvm-args=-inline-threshold=45"
 
 [ -x "$opt" ] || { say "wasm: wasm-opt is missing; run: just setup"; exit 1; }
 build_for_wasm rustc --quiet -p redlatch-wasm --lib --crate-type cdylib --no-default-features --features module --profile wasm

@@ -174,7 +174,7 @@ impl Lock {
         let place = self.request.place;
         self.request = Request { nonce, proposal, started: self.now, place, heard: 0 };
         self.tries = 0;
-        self.calls = Calls::NEW;
+        self.calls.take();
         // News of an earlier acquire that nobody asked for are no answer to this one.
         self.event = None;
         self.begin_attempt();
@@ -295,7 +295,7 @@ impl Lock {
         if let Some((node, token)) = self.late.take() {
             self.rounds = self.rounds.wrapping_add(1);
             let place = match self.phase {
-                Phase::Acquiring(_) => self.request.place,
+                Phase::Acquiring(_) => self.request.place.filter(|_| CAN_QUEUE),
                 Phase::Waiting { cleanup, .. } if cleanup.queues() => self.request.place,
                 Phase::Idle | Phase::Waiting { .. } | Phase::Held(_) | Phase::Releasing(_) => None,
             };
@@ -431,7 +431,7 @@ impl Lock {
         let Phase::Acquiring(attempt) = &self.phase else { return };
         let hold = Hold::granted(&self.config, self.now, attempt, fence, self.expiry());
         self.phase = Phase::Held(hold);
-        self.calls = Calls::NEW;
+        self.calls.take();
         self.emit(Event::Granted(hold.lease(&self.config)));
     }
 

@@ -50,17 +50,21 @@ impl Calls {
 
     /// Nobody waits any longer. What was known is handed over.
     pub(crate) const fn take(&mut self) -> Self {
-        core::mem::replace(self, Self::NEW)
+        if CAN_QUEUE { core::mem::replace(self, Self::NEW) } else { Self::NEW }
     }
 
     /// An attempt begins.
     pub(crate) fn on_attempt(&mut self, quorum: Quorum) {
-        *self = Self { deaf: self.is_our_turn(quorum), asked: self.asked, ..Self::NEW };
+        if CAN_QUEUE {
+            *self = Self { deaf: self.is_our_turn(quorum), asked: self.asked, ..Self::NEW };
+        }
     }
 
     /// The attempt was lost. What nodes called before they refused in it is old news.
     pub(crate) const fn on_lost(&mut self, tally: &Tally) {
-        self.called = self.called.minus(self.called.minus(tally.refused));
+        if CAN_QUEUE {
+            self.called = self.called.minus(self.called.minus(tally.refused));
+        }
     }
 
     pub(crate) const fn on_call(&mut self, node: NodeId) {
@@ -69,10 +73,11 @@ impl Calls {
 
     /// A release is handed out.
     pub(crate) const fn on_release(&mut self, node: NodeId, place: Option<Place>) {
-        if place.is_none() {
-            self.asked.remove(node);
-        } else if CAN_QUEUE {
+        if !CAN_QUEUE {
+        } else if place.is_some() {
             self.asked.insert(node);
+        } else {
+            self.asked.remove(node);
         }
     }
 

@@ -327,7 +327,7 @@ test("a lease that was handed over is held on", () => {
   assert.equal(after.fence(), PROPOSAL);
   assert.equal(after.token(), before.token());
   assert.ok(after.release(7));
-  assert.equal(commands(after)[0].args.at(-1), before.token());
+  assert.equal(commands(after)[0].args.at(-2), before.token());
   before.free();
   after.free();
 });

@@ -23,7 +23,8 @@ impl Memory {
         let numbers =
             |numbers: &[i64]| Value::Array(numbers.iter().map(|n| Value::Int(*n)).collect());
         if has("'DEL'") {
-            let token = args.last().expect("a token");
+            // The key, its queue and the token.
+            let token = &args[5];
             return numbers(&[i64::from(holder.take_if(|holder| holder == token).is_some())]);
         }
         let token = &args[4];

@@ -183,7 +183,7 @@ function described({ op, args, deadline }, machine) {
     [Op.Seal]: () => [from(-4), ` fence=${from(-3)}`],
     // The number is not sent; that there is one shows in the keys.
     [Op.Extend]: () => [from(-4), ` ttl=${from(-3)}${Number(args[2]) > Number(from(-2)) ? ` fence=${machine.fence()}` : ""}`],
-    [Op.Release]: () => [from(-1), ""],
+    [Op.Release]: () => [from(-2), ""],
   }[op]();
   return `${kindOf(op)} ${tokenOf(token)}${details} by ${time(deadline)}`;
 }

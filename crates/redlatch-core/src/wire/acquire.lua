@@ -18,7 +18,7 @@ if ttl_max > 0 then
 end
 local mine, taken, left, top = 0, false, 0, 0
 -- A key that is kept for this waiter is free to it (R18).
-local heir = string.sub(token, 1, 32) .. '00000000'
+local heir = string.sub(ARGV[1], 1, 32) .. '00000000'
 for i = 1, n do
   local held = redis.call('GET', KEYS[i])
   if held == token then

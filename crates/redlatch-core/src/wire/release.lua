@@ -6,7 +6,8 @@
 local nonce, n, since = string.sub(ARGV[1], 1, 32), tonumber(ARGV[2]), ARGV[3]
 local done = 0
 for i = 1, n do
-  local held, queue = redis.call('GET', KEYS[i]), KEYS[n + i]
+  local held = redis.call('GET', KEYS[i])
+  local queue = KEYS[n + i]
   if held and #held == 40 and string.sub(held, 1, 32) == nonce
       and tonumber(string.sub(held, 33), 16) <= tonumber(string.sub(ARGV[1], 33), 16) then
     done, held = redis.call('DEL', KEYS[i]), false

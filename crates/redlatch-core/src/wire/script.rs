@@ -31,13 +31,13 @@ macro_rules! script {
 }
 
 /// Takes the keys for a token and raises their fence numbers.
-pub const ACQUIRE: Script = script!("acquire.lua", "0e8b9f9ac69335d9d0d7105a272ddfc1116d7fb1");
+pub const ACQUIRE: Script = script!("acquire.lua", "4b142c55d1746ed51c90445c0b0e6e4d059a5c26");
 /// Raises the fence numbers of keys that hold a token.
 pub const SEAL: Script = script!("seal.lua", "a4b5c17277bd77ea4184ae8ca534984bda9b62f4");
 /// Lets keys that hold a token live longer.
 pub const EXTEND: Script = script!("extend.lua", "34db8a433ead1d98b27cf60ca3a54398c8785bec");
 /// Deletes keys that hold a token.
-pub const RELEASE: Script = script!("release.lua", "80adb0f5cd892b4046c564829b51db074850a4db");
+pub const RELEASE: Script = script!("release.lua", "554f69964183d7f131859acbd036c42169eb34b2");
 /// Reads who holds keys, and for how long still.
 pub const INSPECT: Script = script!("inspect.lua", "f2772eb7f79499f1febc4ae40675ac8f98180b82");
 /// Puts a node that is known to be new out of quarantine (R16).
