@@ -275,7 +275,7 @@ impl Loop {
             && place.is_some()
         {
             let id = command.id.node();
-            let node = node_of(&self.driver.subject, id);
+            let node = self.driver.subject.nodes.get(id.index());
             let can_call = node.zip(self.driver.waiter.as_mut());
             if !can_call.is_some_and(|(node, waiter)| waiter.can_be_called(id, node)) {
                 *place = None;
