@@ -19,8 +19,8 @@ use crate::time::Instant;
 ///
 /// - *inputs*: [`acquire`](Self::acquire), [`extend`](Self::extend) and [`release`](Self::release) from
 ///   the application; [`handle_reply`](Self::handle_reply), [`handle_timeout`](Self::handle_timeout) and,
-///   if it listens to the nodes, [`handle_call`](Self::handle_call) from the driver. Each takes `now`
-///   first;
+///   if it listens to the nodes, [`handle_call`](Self::handle_call) and
+///   [`handle_listening`](Self::handle_listening) from the driver. Each takes `now` first;
 /// - *outputs*: [`poll_command`](Self::poll_command), [`poll_event`](Self::poll_event) and
 ///   [`poll_timeout`](Self::poll_timeout);
 /// - *questions*, which change nothing: [`lease`](Self::lease), [`is_valid`](Self::is_valid),
@@ -245,6 +245,20 @@ impl Lock {
                 }
             }
             Phase::Idle | Phase::Waiting { .. } | Phase::Held(_) | Phase::Releasing(_) => {}
+        }
+    }
+
+    /// Tells a waiter that calls are heard from now on, for a driver that began to listen when it was first
+    /// refused, and left its place out until then: its next attempt begins, and if that is lost as well, its
+    /// releases take the place (R18). At any other time it changes nothing.
+    pub fn handle_listening(&mut self, now: Instant) {
+        self.advance(now);
+        let Phase::Waiting { retry_at, cleanup, .. } = &mut self.phase else { return };
+        if cleanup.queues() {
+            *retry_at = self.now;
+            if !cleanup.has_commands() {
+                self.retry();
+            }
         }
     }
 

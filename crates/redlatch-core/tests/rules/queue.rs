@@ -132,6 +132,36 @@ fn a_majority_of_calls_begins_an_attempt() {
     }
 }
 
+/// R18: whoever could not be called so far need not wait for its time to take its place.
+#[test]
+fn a_waiter_that_is_heard_from_now_on_asks_again_at_once() {
+    let mut rig = waiting(3);
+    rig.listening();
+    assert_eq!(told(&rig.commands()), [("acquire", 2)]);
+    // It is no call: this attempt is lost as any other, and calls are heard after it.
+    rig.answers(0..2, NO);
+    assert_eq!(told(&rig.commands()), [("queue", 2)]);
+    call(&mut rig, [0, 1]);
+    assert_eq!(told(&rig.commands()), [("acquire", 3)]);
+}
+
+#[test]
+fn being_heard_changes_nothing_for_whoever_does_not_queue() {
+    let mut rig = queuing(3, attempts(9));
+    let unchanged = |rig: &mut Rig| {
+        let before = rig.lock;
+        rig.listening();
+        assert_eq!(rig.lock, before);
+    };
+    unchanged(&mut rig);
+    rig.acquire();
+    rig.commands();
+    unchanged(&mut rig);
+    rig.answers(0..2, Reply::Unknown);
+    rig.commands();
+    unchanged(&mut rig);
+}
+
 /// R18: whatever was called, only votes grant.
 #[test]
 fn a_call_is_no_vote() {

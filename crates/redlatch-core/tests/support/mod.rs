@@ -187,6 +187,12 @@ impl Rig {
         self.drain();
     }
 
+    /// Calls are heard from now on.
+    pub(crate) fn listening(&mut self) {
+        self.lock.handle_listening(self.now);
+        self.drain();
+    }
+
     /// Moves the clock and reports the timeout.
     pub(crate) fn timeout_at(&mut self, millis: u64) {
         self.at(millis).tick();
