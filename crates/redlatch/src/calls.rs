@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use redis::{PushInfo, PushKind, Value};
-use redlatch_core::{Instant, NodeId};
+use redlatch_core::{Instant, NodeId, NodeSet};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 
@@ -25,8 +25,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long to wait before one that broke, or was refused, is made again, from the least to the most. It
 /// doubles each time: some users may not listen at all.
 const RELISTEN_DELAY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(5));
-/// Calls that a waiter has not looked at yet: each node calls once.
-const CALLS_MAX: usize = 16;
+/// News that a waiter has not looked at yet: each node is listened to, and calls, once.
+const NEWS_MAX: usize = 32;
 
 /// Who of a client waits, and which nodes it listens to.
 pub(crate) struct Calls {
@@ -39,11 +39,28 @@ pub(crate) struct Calls {
 
 struct Waiting {
     /// By the second half of the nonce.
-    waiters: HashMap<u64, mpsc::Sender<NodeId>>,
+    waiters: HashMap<u64, mpsc::Sender<News>>,
     /// When the last one ceased to wait.
     unused_since: Instant,
     /// Nothing more is begun.
     is_closed: bool,
+}
+
+/// What a waiter is told.
+#[derive(Clone, Copy)]
+enum News {
+    /// The node called.
+    Call(NodeId),
+    /// Calls of the node are heard from now on.
+    Open(NodeId),
+}
+
+/// What its driver is to do about it.
+pub(crate) enum Heard {
+    /// A node called.
+    Call(NodeId),
+    /// A majority can call by now, which could not when the waiter last asked to be queued.
+    Listening,
 }
 
 /// The connection on which one node calls.
@@ -98,7 +115,7 @@ impl Calls {
     /// One who may come to wait for the lock of this nonce.
     pub(crate) fn waiter(self: &Arc<Self>, nonce: [u8; 16]) -> Waiter {
         let (_, own) = halves(u128::from_be_bytes(nonce));
-        Waiter { calls: self.clone(), own, called: None }
+        Waiter { calls: self.clone(), own, news: None, unheard: NodeSet::EMPTY }
     }
 
     /// Takes the call of a node, which has `message` to say. `false` if nobody waits for it.
@@ -109,7 +126,7 @@ impl Calls {
         }
         let waiting = lock(&self.waiting);
         // Who has not looked at so many calls has enough of them.
-        waiting.waiters.get(&own).is_some_and(|waiter| waiter.try_send(node).is_ok())
+        waiting.waiters.get(&own).is_some_and(|waiter| waiter.try_send(News::Call(node)).is_ok())
     }
 
     /// Stops listening, for good.
@@ -153,6 +170,17 @@ impl Calls {
         if let Some(ear) = self.ears.get(id.index()) {
             ear.is_open.store(is_open, Ordering::Relaxed);
         }
+        if is_open {
+            for waiter in lock(&self.waiting).waiters.values() {
+                // Who has so much news yet to hear asks again soon.
+                let _full = waiter.try_send(News::Open(id));
+            }
+        }
+    }
+
+    /// Whether there is no majority without these.
+    fn needs(&self, nodes: NodeSet) -> bool {
+        self.ears.len() - nodes.len() < self.ears.len() / 2 + 1
     }
 }
 
@@ -166,35 +194,50 @@ impl Drop for Calls {
 pub(crate) struct Waiter {
     calls: Arc<Calls>,
     own: u64,
-    called: Option<mpsc::Receiver<NodeId>>,
+    news: Option<mpsc::Receiver<News>>,
+    /// Nodes that could not call when it last asked to be queued.
+    unheard: NodeSet,
 }
 
 impl Waiter {
     /// Whether `node` can call this waiter, so that it may queue it.
     pub(crate) fn can_be_called(&mut self, id: NodeId, node: &Arc<Node>) -> bool {
-        if self.called.is_none() {
-            let (waiter, called) = mpsc::channel(CALLS_MAX);
+        if self.news.is_none() {
+            let (waiter, news) = mpsc::channel(NEWS_MAX);
             lock(&self.calls.waiting).waiters.insert(self.own, waiter);
-            self.called = Some(called);
+            self.news = Some(news);
         }
-        self.calls.listens_to(id, node)
+        let can_be_called = self.calls.listens_to(id, node);
+        if can_be_called {
+            self.unheard.remove(id);
+        } else {
+            self.unheard.insert(id);
+        }
+        can_be_called
     }
 
-    /// The next node that calls.
-    pub(crate) async fn called(&mut self) -> NodeId {
-        match &mut self.called {
-            Some(called) => match called.recv().await {
-                Some(node) => node,
-                None => std::future::pending().await,
-            },
-            None => std::future::pending().await,
+    /// The next that its driver is to know.
+    pub(crate) async fn hear(&mut self) -> Heard {
+        let Some(news) = &mut self.news else { return std::future::pending().await };
+        loop {
+            match news.recv().await {
+                Some(News::Call(node)) => return Heard::Call(node),
+                Some(News::Open(node)) => {
+                    let was_needed = self.calls.needs(self.unheard);
+                    self.unheard.remove(node);
+                    if was_needed && !self.calls.needs(self.unheard) {
+                        return Heard::Listening;
+                    }
+                }
+                None => return std::future::pending().await,
+            }
         }
     }
 }
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        if self.called.is_some() {
+        if self.news.is_some() {
             let mut waiting = lock(&self.calls.waiting);
             waiting.waiters.remove(&self.own);
             waiting.unused_since = clock::now();

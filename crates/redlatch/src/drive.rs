@@ -14,7 +14,7 @@ use redlatch_core::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::calls::Waiter;
+use crate::calls::{Heard, Waiter};
 use crate::clock;
 use crate::error::{AcquireError, ExtendError, ReleaseError, Vote, Votes};
 use crate::measure::{End, Meter};
@@ -226,9 +226,10 @@ impl Loop {
             biased;
             Some(outcome) = self.in_flight.next() => self.handle_reply(outcome),
             () = told(&mut self.taken) => self.stage = Stage::Detached,
-            node = called(&mut self.driver.waiter) => {
-                self.driver.lock.handle_call(clock::now(), node);
-            }
+            heard = hear(&mut self.driver.waiter) => match heard {
+                Heard::Call(node) => self.driver.lock.handle_call(clock::now(), node),
+                Heard::Listening => self.driver.lock.handle_listening(clock::now()),
+            },
             request = receive(&mut self.driver.requests) => self.handle_request(request),
             () = clock::sleep_until(timeout) => self.handle_timeout(clock::now()),
             Ok(()) = self.driver.woken.changed() => {
@@ -558,9 +559,9 @@ async fn told(taken: &mut Option<oneshot::Receiver<()>>) {
     std::future::pending().await
 }
 
-async fn called(waiter: &mut Option<Waiter>) -> NodeId {
+async fn hear(waiter: &mut Option<Waiter>) -> Heard {
     match waiter {
-        Some(waiter) => waiter.called().await,
+        Some(waiter) => waiter.hear().await,
         None => std::future::pending().await,
     }
 }
