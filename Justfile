@@ -141,10 +141,15 @@ fmt:
 doc *ARGS:
     cargo doc --workspace --all-features --no-deps {{ ARGS }}
 
-# All benchmarks
+# The driver, the raw floor and other clients side by side, with the goals: eight minutes; see docs/bench.md
 [group('measure')]
 bench *ARGS:
-    cargo bench --workspace --benches {{ ARGS }}
+    cargo run --locked --quiet --release -p redlatch-bench -- {{ ARGS }}
+
+# As well, built quickly and measured shortly, e.g. `just bench-quick --scenario contention-8`
+[group('measure')]
+bench-quick *ARGS:
+    cargo run --locked --quiet --profile quick -p redlatch-bench -- --quick {{ ARGS }}
 
 # Events a second of the simulator, transitions a second of the model
 [group('measure')]
