@@ -5,6 +5,7 @@
 //! machine does then hits both sides. `docs/bench.md` tells how to read the result.
 
 pub mod arena;
+pub mod chart;
 pub mod cli;
 pub mod measure;
 pub mod record;

@@ -162,6 +162,15 @@ fn conduct(
 struct Launcher {
     argv: Vec<String>,
     environment: BTreeMap<String, String>,
+    complaints: Complaints,
+}
+
+/// What becomes of what a subject writes to stderr.
+#[derive(Clone, Copy)]
+enum Complaints {
+    Shown,
+    /// Libraries that log each failure say the same thousands of times; we count errors.
+    Dropped,
 }
 
 impl Launcher {
@@ -170,7 +179,8 @@ impl Launcher {
         let Some((name, adapter)) = known else {
             let program = std::env::current_exe().map_err(|error| error.to_string())?;
             let argv = vec![program.to_string_lossy().into_owned(), "subject".to_owned()];
-            return Ok(Self { argv, environment: BTreeMap::new() });
+            let (environment, complaints) = (BTreeMap::new(), Complaints::Shown);
+            return Ok(Self { argv, environment, complaints });
         };
         let adapters = folder().ok_or("run it in the tree: harness/adapters is not here")?;
         let root = adapters.ancestors().nth(2).ok_or("harness/adapters is not below a tree")?;
@@ -185,7 +195,8 @@ impl Launcher {
         let program = root.join(format!("bench/programs/{name}.{extension}"));
         let interpreter = installed.argv.first().ok_or("the adapter has no program")?.clone();
         let argv = vec![interpreter, program.to_string_lossy().into_owned()];
-        Ok(Self { argv, environment: installed.environment })
+        let (environment, complaints) = (installed.environment, Complaints::Dropped);
+        Ok(Self { argv, environment, complaints })
     }
 }
 
@@ -204,7 +215,10 @@ impl Running {
         };
         let mut command = Command::new(program);
         command.args(arguments).arg(task).envs(&launcher.environment);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(match launcher.complaints {
+            Complaints::Shown => Stdio::inherit(),
+            Complaints::Dropped => Stdio::null(),
+        });
         let mut child = command.spawn().map_err(|error| format!("{program}: {error}"))?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let (Some(stdin), Some(stdout)) = (stdin, stdout) else {
@@ -290,7 +304,7 @@ fn machine(arena: &Arena) -> String {
     format!("{cores} × {model}, Redis {}", arena.server())
 }
 
-/// The measurement of a phase that a goal is about.
+/// The last phase's measurement, which is what a record is about.
 #[must_use]
 pub fn last(record: &Record) -> Option<&Measured> {
     record.phases.last().map(|phase| &phase.measured)

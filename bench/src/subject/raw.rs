@@ -17,8 +17,12 @@ use crate::scenario::QUORUM;
 
 const DELETE: &str =
     "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
-/// How long a node may take. What is late is late in the background.
-const TIMEOUT: Duration = Duration::from_millis(200);
+/// How long a node may take. What is late is late in the background; a command that is given up before
+/// it was sent is lost, and with it a release, so this is far longer than any node takes that is well.
+const TIMEOUT: Duration = Duration::from_secs(1);
+/// Commands that may wait for a connection. With fewer than all workers have, redis-rs lets a command go
+/// before one that was sent earlier: a lock stays that was released before it was taken.
+const BUFFER: usize = 1_024;
 /// The longest delay before the next attempt at a lock that is taken.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -43,6 +47,7 @@ impl Client for Raw {
     async fn connect(nodes: &[String]) -> Result<Self, String> {
         let config = redis::AsyncConnectionConfig::new()
             .set_connection_timeout(Some(TIMEOUT))
+            .set_pipeline_buffer_size(BUFFER)
             .set_response_timeout(Some(TIMEOUT));
         let mut connections = Vec::new();
         let mut sha1 = String::new();
@@ -145,7 +150,7 @@ impl Client for Apart {
     type Lock = Held;
 
     async fn connect(nodes: &[String]) -> Result<Self, String> {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime::Builder::new_current_thread().enable_all().global_queue_interval(1).build();
         let runtime = runtime.map_err(|error| error.to_string())?;
         let handle = runtime.handle().clone();
         let (alive, over) = oneshot::channel::<()>();
