@@ -38,8 +38,12 @@ struct Ledger {
 impl Engine {
     pub(crate) fn start() -> Result<Arc<Self>, BuildError> {
         let error = |error: std::io::Error| BuildError::Thread(error.to_string());
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(error)?;
+        // Locks before connections: what all locks have to say then goes out in one piece.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .global_queue_interval(1)
+            .build()
+            .map_err(error)?;
         let handle = runtime.handle().clone();
         let ledger =
             Arc::new(Ledger { engaged: watch::Sender::new(0), lingering: AtomicUsize::new(0) });
