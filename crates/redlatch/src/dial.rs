@@ -14,7 +14,7 @@ use redis::io::AsyncDNSResolver;
 use redis::{Client, ConnectionAddr, ConnectionInfo, ProtocolVersion, Value};
 
 use crate::address::display;
-use crate::node::{Channel, Endpoint, Failure, lock};
+use crate::node::{Channel, Endpoint, Failure, IN_FLIGHT_MAX, Multiplexed, lock};
 
 /// Who a client is to a server: a user and a password. It shows neither.
 #[derive(Clone)]
@@ -150,12 +150,12 @@ impl Dialer {
         let channel: Arc<dyn Channel> = match endpoint {
             Endpoint::Client(client) => {
                 let login = self.login(node).await?;
-                Arc::new(self.connect_as(login, client, None).await.map_err(failure)?)
+                Arc::new(Multiplexed(self.connect_as(login, client, None).await.map_err(failure)?))
             }
             Endpoint::Sentinels(sentinels) => {
                 let login = self.login(node).await?;
                 let (master, watch) = self.connect_to_master(login, sentinels, None).await?;
-                return Ok(Dialed { channel: Arc::new(master), watch: Some(watch) });
+                return Ok(Dialed { channel: Arc::new(Multiplexed(master)), watch: Some(watch) });
             }
             #[cfg(feature = "cluster")]
             Endpoint::Cluster(seeds) => {
@@ -228,9 +228,11 @@ impl Dialer {
         client: &Client,
         pushes: Option<Pushes>,
     ) -> redis::RedisResult<MultiplexedConnection> {
-        // Every timeout is ours: the one for connecting, and the deadline of each command.
+        // Every timeout is ours: the one for connecting, and the deadline of each command. So is the bound
+        // on commands that wait: with a lower one, those of many locks would wait for each other.
         let mut config = redis::AsyncConnectionConfig::new()
             .set_connection_timeout(None)
+            .set_pipeline_buffer_size(IN_FLIGHT_MAX)
             .set_response_timeout(None);
         if let Some(resolver) = &self.resolver {
             config = config.set_dns_resolver(resolver.clone());

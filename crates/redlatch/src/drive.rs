@@ -4,24 +4,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
-use redlatch_core::wire::{Answer, Args, Compare, Dialect, Form};
+use redlatch_core::wire::{Compare, Dialect};
 use redlatch_core::{
-    Cause, Command, CommandId, Event, Instant, Lease, Lock, Loss, NodeId, Op, Released, Reply,
-    Token,
+    Cause, Command, CommandId, Event, Instant, Lease, Lock, Loss, Op, Released, Reply, Token,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::calls::{Heard, Waiter};
 use crate::clock;
 use crate::error::{AcquireError, ExtendError, ReleaseError, Vote, Votes};
+use crate::flight::{Flights, Outcome};
 use crate::measure::{End, Meter};
-use crate::node::{Failure, Link, Node, Trouble, Turn};
+use crate::node::Node;
 use crate::options::Resources;
 use crate::reaper::Errand;
-use crate::{trace, value};
+use crate::trace;
 
 /// What a guard asks of its driver.
 pub(crate) enum Request {
@@ -101,18 +98,10 @@ pub(crate) struct Driver {
     pub(crate) meter: Meter,
 }
 
-/// A reply and, where it explains a vote, what the node said.
-struct Outcome {
-    id: CommandId,
-    op: Op,
-    reply: Reply,
-    failure: Option<Failure>,
-}
-
 /// The loop's own state.
 struct Loop {
     driver: Driver,
-    in_flight: FuturesUnordered<BoxFuture<'static, Outcome>>,
+    in_flight: Flights,
     /// What the nodes said to the latest acquire or extend.
     asked: Poll,
     /// What the nodes said to the latest release.
@@ -193,8 +182,8 @@ pub(crate) async fn run(driver: Driver) {
 async fn carry_on(driver: Driver) {
     let nodes = driver.subject.nodes.len();
     let mut this = Loop {
+        in_flight: Flights::new(driver.subject.clone()),
         driver,
-        in_flight: FuturesUnordered::new(),
         asked: Poll::new(nodes),
         released: Poll::new(nodes),
         deadline: Instant::ZERO,
@@ -215,16 +204,20 @@ impl Loop {
             self.carry_out().await;
             return false;
         }
-        self.send_commands();
-        self.tell_events();
-        self.show_lease();
+        self.pass_on();
         if self.is_over() {
             return false;
         }
         let timeout = self.timeout();
         tokio::select! {
             biased;
-            Some(outcome) = self.in_flight.next() => self.handle_reply(outcome),
+            Some(outcome) = self.in_flight.next() => {
+                self.handle_reply(outcome);
+                while let Some(outcome) = self.in_flight.next_landed() {
+                    self.pass_on();
+                    self.handle_reply(outcome);
+                }
+            }
             () = told(&mut self.taken) => self.stage = Stage::Detached,
             heard = hear(&mut self.driver.waiter) => match heard {
                 Heard::Call(node) => self.driver.lock.handle_call(clock::now(), node),
@@ -238,6 +231,13 @@ impl Loop {
             }
         }
         true
+    }
+
+    /// Hands on all that the machine has to say.
+    fn pass_on(&mut self) {
+        self.send_commands();
+        self.tell_events();
+        self.show_lease();
     }
 
     /// The lease is somebody else's. Nodes that are slow still get what they were sent: a lease that only
@@ -266,7 +266,7 @@ impl Loop {
             }
             self.deadline = self.deadline.max(command.deadline);
             self.driver.meter.sent(&command);
-            self.in_flight.push(Box::pin(carry(self.driver.subject.clone(), command)));
+            self.in_flight.launch(command);
         }
     }
 
@@ -597,82 +597,4 @@ fn vote(said: Option<&Outcome>) -> Vote {
         (Reply::Quarantined { remaining }, None) => Vote::Quarantined { remaining: *remaining },
         (Reply::Unknown, None) => Vote::Silent,
     }
-}
-
-/// Carries one command to its node and brings the reply back, however late.
-async fn carry(subject: Arc<Subject>, command: Command) -> Outcome {
-    let Command { id, op, deadline } = command;
-    let result = match node_of(&subject, id.node()) {
-        Some(node) => ask(&subject, node, &op, deadline).await,
-        None => Err(Failure::from("there is no such node")),
-    };
-    let (reply, failure) = match result {
-        Ok(reply) => (reply, None),
-        Err(failure) => (Reply::Unknown, Some(failure)),
-    };
-    Outcome { id, op, reply, failure }
-}
-
-fn node_of(subject: &Subject, id: NodeId) -> Option<&Arc<Node>> {
-    subject.nodes.get(id.index())
-}
-
-/// Asks the node for its reply to one command.
-async fn ask(
-    subject: &Subject,
-    node: &Arc<Node>,
-    op: &Op,
-    deadline: Instant,
-) -> Result<Reply, Failure> {
-    node.ask(deadline, |link, turn| async move {
-        // Whoever waited for a connection must not take a lock that nobody waits for any more.
-        if clock::now() >= deadline && !matches!(op, Op::Release { .. }) {
-            return Err(Trouble::from("not connected in time"));
-        }
-        let dialect = subject.dialect.of(link.compare);
-        let reply = ask_on(subject, node, &link, dialect, op).await?;
-        // Of a repeated `SET NX` it is not known whether the first one is in its way.
-        let is_ambiguous = turn == Turn::Repeated && is_plain_acquire(dialect, op);
-        if is_ambiguous && matches!(reply, Reply::Refused { .. }) {
-            return Err(Trouble::from("the connection broke"));
-        }
-        Ok(reply)
-    })
-    .await
-}
-
-const fn is_plain_acquire(dialect: Dialect, op: &Op) -> bool {
-    matches!((dialect, op), (Dialect::Plain { .. }, Op::Acquire { .. }))
-}
-
-/// Sends the command by the hash of its script, and with the script if the node does not have it.
-async fn ask_on(
-    subject: &Subject,
-    node: &Arc<Node>,
-    link: &Link,
-    dialect: Dialect,
-    op: &Op,
-) -> Result<Reply, Trouble> {
-    let wire = subject.resources.wire(dialect).map_err(Trouble::of)?;
-    for form in [Form::Sha1, Form::Text] {
-        let mut buffer = vec![0; wire.buffer_len()];
-        let command = command(&wire.encode(op, form, &mut buffer).map_err(Trouble::of)?);
-        match value::decode(node.send(link, command).await, |value| wire.decode(op, value))? {
-            Answer::Reply(Reply::Unknown) => break,
-            Answer::Reply(reply) => return Ok(reply),
-            Answer::ScriptMissing => {}
-        }
-    }
-    Err(Trouble::from("the answer is none that the protocol knows"))
-}
-
-/// A command of redis-rs with these parts.
-pub(crate) fn command(args: &Args<'_>) -> redis::Cmd {
-    let args = args.as_slice();
-    let bytes: usize = args.iter().map(|arg| arg.len() + 16).sum();
-    let mut command = redis::Cmd::with_capacity(args.len(), bytes);
-    for arg in args {
-        command.arg(*arg);
-    }
-    command
 }

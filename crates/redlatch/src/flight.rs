@@ -50,7 +50,12 @@ struct Flight {
 
 enum Way {
     /// On a connection that was there.
-    Short { node: Arc<Node>, link: Link, dialect: Dialect, sent: Sent },
+    Short {
+        node: Arc<Node>,
+        link: Link,
+        dialect: Dialect,
+        sent: Sent,
+    },
     Long(BoxFuture<'static, Result<Reply, Failure>>),
 }
 
@@ -66,9 +71,9 @@ impl Flights {
     /// Sends the command. What becomes of it is told by [`next`](Self::next).
     pub(crate) fn launch(&mut self, command: Command) {
         let Command { id, op, deadline } = command;
-        let way = self.short_way(&id, &op).unwrap_or_else(|| {
-            Way::Long(Box::pin(carry(self.subject.clone(), command)))
-        });
+        let way = self
+            .short_way(&id, &op)
+            .unwrap_or_else(|| Way::Long(Box::pin(carry(self.subject.clone(), command))));
         self.flights.push(Flight { id, op, deadline, way });
     }
 
@@ -251,12 +256,7 @@ async fn ask_in(
     Err(Trouble::from(NO_ANSWER))
 }
 
-fn encode(
-    subject: &Subject,
-    dialect: Dialect,
-    op: &Op,
-    form: Form,
-) -> Result<redis::Cmd, Trouble> {
+fn encode(subject: &Subject, dialect: Dialect, op: &Op, form: Form) -> Result<redis::Cmd, Trouble> {
     let wire = subject.resources.wire(dialect).map_err(Trouble::of)?;
     let mut buffer = vec![0; wire.buffer_len()];
     Ok(command(&wire.encode(op, form, &mut buffer).map_err(Trouble::of)?))

@@ -8,7 +8,8 @@ use redlatch_core::Quorum;
 use redlatch_core::wire::{self, Form, Sighting, Value};
 
 use crate::clock;
-use crate::drive::{Subject, command};
+use crate::drive::Subject;
+use crate::flight::command;
 use crate::node::{Failure, Link, Node, Trouble};
 use crate::value;
 

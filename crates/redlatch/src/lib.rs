@@ -81,6 +81,7 @@ mod error;
 mod examine;
 pub mod fake;
 mod finding;
+mod flight;
 mod guard;
 mod inspect;
 mod measure;

@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -21,7 +22,7 @@ use crate::finding::{Problem, Told, Warnings};
 use crate::measure::NodeMeter;
 
 /// The most commands that may wait for one node; more would only pile up in memory.
-const IN_FLIGHT_MAX: usize = 16_384;
+pub(crate) const IN_FLIGHT_MAX: usize = 16_384;
 /// How long a node is left alone after connections to it failed, from the least to the most. The first
 /// that fails costs nothing yet: it may have been cut off by a restart that is over by now.
 const RECONNECT_DELAY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
@@ -57,14 +58,29 @@ impl Endpoint {
 
 /// Something that commands can be sent on: object-safe, cheap to clone.
 pub(crate) trait Channel: Send + Sync {
-    fn send(&self, command: redis::Cmd) -> BoxFuture<redis::RedisResult<redis::Value>>;
+    fn send(&self, command: Arc<redis::Cmd>) -> BoxFuture<redis::RedisResult<redis::Value>>;
     fn boxed_clone(&self) -> Box<dyn Channel>;
 }
 
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> Channel for C {
-    fn send(&self, command: redis::Cmd) -> BoxFuture<redis::RedisResult<redis::Value>> {
+    fn send(&self, command: Arc<redis::Cmd>) -> BoxFuture<redis::RedisResult<redis::Value>> {
         let mut connection = self.clone();
         Box::pin(async move { connection.req_packed_command(&command).await })
+    }
+
+    fn boxed_clone(&self) -> Box<dyn Channel> {
+        Box::new(self.clone())
+    }
+}
+
+/// A connection that we made. Its own futures need no box around them.
+#[derive(Clone)]
+pub(crate) struct Multiplexed(pub(crate) MultiplexedConnection);
+
+impl Channel for Multiplexed {
+    fn send(&self, command: Arc<redis::Cmd>) -> BoxFuture<redis::RedisResult<redis::Value>> {
+        let mut connection = self.0.clone();
+        Box::pin(async move { connection.send_packed_command(&command).await })
     }
 
     fn boxed_clone(&self) -> Box<dyn Channel> {
@@ -83,7 +99,7 @@ pub(crate) struct Node {
     heard: AtomicU64,
     /// When a command of it was last found not to be answered in time.
     missed: AtomicU64,
-    in_flight: AtomicUsize,
+    in_flight: Arc<AtomicUsize>,
     /// The `run_id` of every node's server, to find the server that was listed twice.
     servers: Arc<Servers>,
     warnings: Arc<Warnings>,
@@ -247,7 +263,7 @@ impl Node {
             state: Mutex::new(state),
             heard: AtomicU64::new(0),
             missed: AtomicU64::new(0),
-            in_flight: AtomicUsize::new(0),
+            in_flight: Arc::default(),
             servers,
             warnings,
         }
@@ -313,6 +329,14 @@ impl Node {
         attempt.await
     }
 
+    /// The node's connection, if it is there.
+    pub(crate) fn link_if_up(&self) -> Option<Link> {
+        match &*self.state() {
+            State::Up { link, .. } => Some(link.clone()),
+            State::Down { .. } | State::Connecting { .. } => None,
+        }
+    }
+
     /// Asks `question` on the node's connection; once more on a new one, by `deadline`, if that breaks,
     /// or breaks while it is made. Every question of ours stands that, because it says the same when it
     /// is repeated; it is told whether it is.
@@ -322,9 +346,37 @@ impl Node {
         question: impl Fn(Link, Turn) -> F,
     ) -> Result<T, Failure> {
         const TRIES: usize = 2;
-        let mut failure = Failure::from("not connected");
-        let mut turn = Turn::First;
-        for _ in 0..TRIES {
+        let failure = Failure::from("not connected");
+        self.ask_up_to(TRIES, failure, Turn::First, deadline, question).await
+    }
+
+    /// As [`ask`](Self::ask), of a question that was asked once with this result.
+    pub(crate) async fn ask_again<T, F: Future<Output = Result<T, Trouble>>>(
+        self: &Arc<Self>,
+        first: Result<T, Trouble>,
+        deadline: Instant,
+        question: impl Fn(Link, Turn) -> F,
+    ) -> Result<T, Failure> {
+        match first {
+            Ok(answer) => Ok(answer),
+            Err(Trouble::Redis(error)) if error.is_unrecoverable_error() => {
+                let failure = Failure::from(&error);
+                self.ask_up_to(1, failure, Turn::Repeated, deadline, question).await
+            }
+            Err(Trouble::Redis(error)) => Err(Failure::from(&error)),
+            Err(Trouble::Ours(failure)) => Err(failure),
+        }
+    }
+
+    async fn ask_up_to<T, F: Future<Output = Result<T, Trouble>>>(
+        self: &Arc<Self>,
+        tries: usize,
+        mut failure: Failure,
+        mut turn: Turn,
+        deadline: Instant,
+        question: impl Fn(Link, Turn) -> F,
+    ) -> Result<T, Failure> {
+        for _ in 0..tries {
             let link = match self.link().await {
                 Ok(link) => link,
                 Err(error) if clock::now() >= deadline => return Err(error),
@@ -353,7 +405,23 @@ impl Node {
         command: redis::Cmd,
     ) -> redis::RedisResult<redis::Value> {
         let _place = Place::take(&self.in_flight)?;
-        let result = link.channel.send(command).await.and_then(redis::Value::extract_error);
+        self.received(link, link.channel.send(Arc::new(command)).await)
+    }
+
+    /// As [`send`](Self::send), without waiting; what comes of it is to be told to
+    /// [`received`](Self::received). `None` if there is no place for another command.
+    pub(crate) fn launch(&self, link: &Link, command: Arc<redis::Cmd>) -> Option<Sent> {
+        let place = Place::take(&self.in_flight).ok()?;
+        Some(Sent { answer: link.channel.send(command), _place: place })
+    }
+
+    /// Takes notice of what a node answered.
+    pub(crate) fn received(
+        &self,
+        link: &Link,
+        result: redis::RedisResult<redis::Value>,
+    ) -> redis::RedisResult<redis::Value> {
+        let result = result.and_then(redis::Value::extract_error);
         match &result {
             Err(error) if error.is_unrecoverable_error() => self.broken(link),
             Err(error) if is_read_only(error) => self.demoted(link, error),
@@ -560,7 +628,7 @@ enum Section {
 async fn ask_section(channel: &dyn Channel, name: &str) -> Result<Section, Failure> {
     let mut command = redis::cmd("INFO");
     command.arg(name);
-    match channel.send(command).await.and_then(redis::Value::extract_error) {
+    match channel.send(Arc::new(command)).await.and_then(redis::Value::extract_error) {
         Ok(redis::Value::BulkString(info)) => {
             Ok(Section::Told(String::from_utf8_lossy(&info).into()))
         }
@@ -574,21 +642,33 @@ async fn ask_section(channel: &dyn Channel, name: &str) -> Result<Section, Failu
     }
 }
 
-/// One of the places for commands that wait for a node.
-struct Place<'a>(&'a AtomicUsize);
+/// A command that was sent, or will be when this is polled.
+pub(crate) struct Sent {
+    answer: BoxFuture<redis::RedisResult<redis::Value>>,
+    _place: Place,
+}
 
-impl<'a> Place<'a> {
-    fn take(in_flight: &'a AtomicUsize) -> redis::RedisResult<Self> {
+impl Sent {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<redis::RedisResult<redis::Value>> {
+        self.answer.as_mut().poll(cx)
+    }
+}
+
+/// One of the places for commands that wait for a node.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(in_flight: &Arc<AtomicUsize>) -> redis::RedisResult<Self> {
         if in_flight.fetch_add(1, Ordering::Relaxed) >= IN_FLIGHT_MAX {
             in_flight.fetch_sub(1, Ordering::Relaxed);
             let text = "too many commands wait for an answer of this node";
             return Err(redis::RedisError::from((redis::ErrorKind::Client, text)));
         }
-        Ok(Self(in_flight))
+        Ok(Self(in_flight.clone()))
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
