@@ -1,9 +1,11 @@
 //! The one file that reads clocks.
 
+use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
 use redlatch_core::{Instant, Place, Proposal, ProposalError};
 use tokio::sync::watch;
+use tokio::time::Sleep;
 
 /// The holder's clock.
 pub(crate) fn now() -> Instant {
@@ -64,13 +66,52 @@ pub(crate) fn until(at: Instant) -> Duration {
 /// Sleeps until about `at`. Timers stand still while the machine is suspended, so whoever wakes up
 /// compares the clock; [`watch_for_suspend`] wakes the sleepers after a suspend.
 pub(crate) async fn sleep_until(at: Option<Instant>) {
+    Alarm::default().ring(at).await;
+}
+
+/// How long a timer has to be set to end at `at`.
+fn on_timers(at: Instant) -> Duration {
     #[cfg(feature = "clock-faults")]
-    let until = |at| crate::clock_faults::on_timers(until(at));
-    match at {
-        Some(at) => tokio::time::sleep(until(at)).await,
-        None => std::future::pending().await,
+    return crate::clock_faults::on_timers(until(at));
+    #[cfg(not(feature = "clock-faults"))]
+    until(at)
+}
+
+/// A timer for somebody who looks at the clock when it rings, and often has something to do before: it is
+/// set again only to ring earlier, and rings early rather than be set anew.
+#[derive(Default)]
+pub(crate) struct Alarm {
+    timer: Option<Pin<Box<Sleep>>>,
+    /// When it rings; `None` if it is not set.
+    rings_at: Option<Instant>,
+}
+
+impl Alarm {
+    /// Completes at about `at`, or earlier.
+    pub(crate) async fn ring(&mut self, at: Option<Instant>) {
+        let Some(at) = at else { return std::future::pending().await };
+        if self.rings_at.is_none_or(|rings_at| at < rings_at) {
+            let sleep = on_timers(at).min(SLEEP_MAX);
+            match &mut self.timer {
+                Some(timer) => timer.as_mut().reset(tokio::time::Instant::now() + sleep),
+                None => self.timer = Some(Box::pin(tokio::time::sleep(sleep))),
+            }
+            self.rings_at = Some(at);
+        }
+        if let Some(timer) = &mut self.timer {
+            timer.as_mut().await;
+        }
+        self.rings_at = None;
+    }
+
+    /// Forgets when it is set to ring: the clock has run ahead of the timers.
+    pub(crate) fn forget(&mut self) {
+        self.rings_at = None;
     }
 }
+
+/// The longest sleep without a look at the clock. A timer that ends too far away cannot be set.
+const SLEEP_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How often to look whether the machine was suspended: the delay with which a loss may be told
 /// after one. (`is_valid` is right at once.)

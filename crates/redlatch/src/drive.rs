@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use redlatch_core::wire::{Compare, Dialect};
 use redlatch_core::{
     Cause, Command, CommandId, Event, Instant, Lease, Lock, Loss, Op, Released, Reply, Token,
@@ -102,6 +103,8 @@ pub(crate) struct Driver {
 struct Loop {
     driver: Driver,
     in_flight: Flights,
+    alarm: clock::Alarm,
+    woken: Woken,
     /// What the nodes said to the latest acquire or extend.
     asked: Poll,
     /// What the nodes said to the latest release.
@@ -117,6 +120,29 @@ struct Loop {
     /// Tells when a lease that was handed over has been taken.
     taken: Option<oneshot::Receiver<()>>,
     stage: Stage,
+}
+
+/// The news that the machine was suspended. Whoever waits for a change of a channel is entered in a list
+/// there: once, and not anew for every reply.
+struct Woken(BoxFuture<'static, watch::Receiver<Duration>>);
+
+impl Woken {
+    fn by(mut channel: watch::Receiver<Duration>) -> Self {
+        Self(Box::pin(async move {
+            if channel.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            channel
+        }))
+    }
+
+    /// The time that was missed.
+    async fn next(&mut self) -> Duration {
+        let mut channel = (&mut self.0).await;
+        let missed = *channel.borrow_and_update();
+        *self = Self::by(channel);
+        missed
+    }
 }
 
 /// Whether the lock is this loop's to look after.
@@ -183,6 +209,8 @@ async fn carry_on(driver: Driver) {
     let nodes = driver.subject.nodes.len();
     let mut this = Loop {
         in_flight: Flights::new(driver.subject.clone()),
+        alarm: clock::Alarm::default(),
+        woken: Woken::by(driver.woken.clone()),
         driver,
         asked: Poll::new(nodes),
         released: Poll::new(nodes),
@@ -224,9 +252,9 @@ impl Loop {
                 Heard::Listening => self.driver.lock.handle_listening(clock::now()),
             },
             request = receive(&mut self.driver.requests) => self.handle_request(request),
-            () = clock::sleep_until(timeout) => self.handle_timeout(clock::now()),
-            Ok(()) = self.driver.woken.changed() => {
-                let missed = *self.driver.woken.borrow_and_update();
+            () = self.alarm.ring(timeout) => self.handle_timeout(clock::now()),
+            missed = self.woken.next() => {
+                self.alarm.forget();
                 self.handle_timeout(clock::now().saturating_add(missed));
             }
         }
