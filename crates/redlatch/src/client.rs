@@ -355,7 +355,7 @@ impl Redlatch {
         status: Status,
     ) -> (Driver, Guard) {
         let engine = &self.inner.engine;
-        let (requests, received) = mpsc::channel(4);
+        let (requests, received) = mpsc::unbounded_channel();
         let meter = match status {
             Status::Held { .. } => Meter::adopted(&self.inner.meters, &subject.nodes, clock::now()),
             Status::Asked | Status::Lost(_) | Status::Ended => {

@@ -84,7 +84,7 @@ pub(crate) struct Driver {
     pub(crate) subject: Arc<Subject>,
     pub(crate) lock: Lock,
     /// What the lock asks, until nobody is there to ask.
-    pub(crate) requests: Option<mpsc::Receiver<Request>>,
+    pub(crate) requests: Option<mpsc::UnboundedReceiver<Request>>,
     /// Who waits for the grant.
     pub(crate) acquirer: Option<oneshot::Sender<Result<Lease, AcquireError>>>,
     /// Whom nodes call, while the lock is being acquired and may wait in their queues.
@@ -378,18 +378,11 @@ impl Loop {
                     tell(reply, Err(ExtendError::Lost(loss)));
                 }
             },
-            Some(Request::Release(reply)) => match lock.release(now) {
-                Ok(()) => {
-                    // R12: nobody believes in it any more when the first node is told.
-                    self.driver.status.send_replace(Status::Ended);
-                    self.driver.meter.ended(End::Released);
-                    self.releaser = Some(reply);
-                }
-                Err(_) => {
-                    let loss = self.loss();
-                    tell(reply, Err(ReleaseError::Lost(loss)));
-                }
-            },
+            Some(Request::Release(reply)) => {
+                // It is the last thing that a guard asks. Nobody need be woken when the guard has gone.
+                self.driver.requests = None;
+                self.release(now, reply);
+            }
             Some(Request::Detach(reply)) => self.detach(now, reply),
             // The guard, or the future that was to return it, was dropped.
             None => {
@@ -400,6 +393,18 @@ impl Loop {
                 }
             }
         }
+    }
+
+    fn release(&mut self, now: Instant, reply: oneshot::Sender<Result<(), ReleaseError>>) {
+        if self.driver.lock.release(now).is_err() {
+            let loss = self.loss();
+            tell(reply, Err(ReleaseError::Lost(loss)));
+            return;
+        }
+        // R12: nobody believes in it any more when the first node is told.
+        self.driver.status.send_replace(Status::Ended);
+        self.driver.meter.ended(End::Released);
+        self.releaser = Some(reply);
     }
 
     fn detach(&mut self, now: Instant, reply: oneshot::Sender<Result<Handover, Loss>>) {
@@ -540,7 +545,7 @@ impl Loop {
 
     /// Nothing is left to be done, or to be waited for.
     fn is_over(&mut self) -> bool {
-        if self.driver.requests.is_some() {
+        if self.driver.requests.is_some() || self.releaser.is_some() {
             return false;
         }
         let now = clock::now();
@@ -594,7 +599,7 @@ async fn hear(waiter: &mut Option<Waiter>) -> Heard {
     }
 }
 
-async fn receive(requests: &mut Option<mpsc::Receiver<Request>>) -> Option<Request> {
+async fn receive(requests: &mut Option<mpsc::UnboundedReceiver<Request>>) -> Option<Request> {
     match requests {
         Some(requests) => requests.recv().await,
         None => std::future::pending().await,

@@ -25,21 +25,21 @@ use crate::reaper::Engine;
 pub struct Guard {
     resources: Resources,
     ttl: Duration,
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::UnboundedSender<Request>,
     view: LeaseView,
     /// Keeps the thread, and with it the connections, alive.
-    _engine: Arc<Engine>,
+    engine: Arc<Engine>,
 }
 
 impl Guard {
     pub(crate) fn new(
         resources: Resources,
         ttl: Duration,
-        requests: mpsc::Sender<Request>,
+        requests: mpsc::UnboundedSender<Request>,
         view: LeaseView,
         engine: Arc<Engine>,
     ) -> Self {
-        Self { resources, ttl, requests, view, _engine: engine }
+        Self { resources, ttl, requests, view, engine }
     }
 
     pub(crate) fn granted(mut self, lease: &Lease) -> Self {
@@ -146,7 +146,7 @@ impl Guard {
     /// Asks the driver; `None` if it has gone.
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(request(reply)).await.ok()?;
+        self.engine.ask(&self.requests, request(reply));
         answer.await.ok()
     }
 

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::clock;
+use crate::drive::Request;
 use crate::error::BuildError;
 
 /// How many locks may wait for late replies, and ask silent nodes again, when their owners have gone.
@@ -23,16 +25,46 @@ const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// cannot delay the news that a lock is lost.
 pub(crate) struct Engine {
     handle: Handle,
+    jobs: mpsc::UnboundedSender<Job>,
     ledger: Arc<Ledger>,
     woken: watch::Receiver<Duration>,
     /// The thread ends, when what is engaged has been drained, after this is dropped.
     _alive: oneshot::Sender<()>,
 }
 
+/// What applications want of the thread. All of it goes one way, so that the thread is woken once for
+/// whatever has gathered, and not for each piece.
+enum Job {
+    Carry(BoxFuture<'static, ()>),
+    Ask { requests: mpsc::UnboundedSender<Request>, request: Request },
+}
+
 /// How many errands there are.
+#[derive(Default)]
 struct Ledger {
-    engaged: watch::Sender<usize>,
+    engaged: AtomicUsize,
+    /// Told when none is engaged any more.
+    idle: Notify,
     lingering: AtomicUsize,
+}
+
+impl Ledger {
+    /// Waits until no errand is engaged, for at most `within`.
+    async fn drained(&self, within: Duration) {
+        let none = async {
+            loop {
+                let mut idle = std::pin::pin!(self.idle.notified());
+                // Whoever looks first would miss what happens in between.
+                idle.as_mut().enable();
+                if self.engaged.load(Ordering::SeqCst) == 0 {
+                    return;
+                }
+                idle.await;
+            }
+        };
+        // Whether all are done or the time is up, there is nothing more to wait for.
+        drop(tokio::time::timeout(within, none).await);
+    }
 }
 
 impl Engine {
@@ -45,29 +77,36 @@ impl Engine {
             .build()
             .map_err(error)?;
         let handle = runtime.handle().clone();
-        let ledger =
-            Arc::new(Ledger { engaged: watch::Sender::new(0), lingering: AtomicUsize::new(0) });
+        let ledger = Arc::new(Ledger::default());
         let (waker, woken) = watch::channel(Duration::ZERO);
         let (alive, orphaned) = oneshot::channel();
-        let engaged = ledger.engaged.subscribe();
+        let (jobs, todo) = mpsc::unbounded_channel();
+        let engaged = ledger.clone();
         std::thread::Builder::new()
             .name("redlatch".to_owned())
             .spawn(move || {
                 runtime.block_on(async {
                     tokio::spawn(clock::watch_for_suspend(waker));
+                    tokio::spawn(work_off(todo));
                     // Nothing is ever sent: it ends with the last owner.
                     drop(orphaned.await);
-                    drained(engaged, DRAIN_MAX).await;
+                    engaged.drained(DRAIN_MAX).await;
                 });
                 // Connections and lookups that hang do not keep the thread.
                 runtime.shutdown_background();
             })
             .map_err(error)?;
-        Ok(Arc::new(Self { handle, ledger, woken, _alive: alive }))
+        Ok(Arc::new(Self { handle, jobs, ledger, woken, _alive: alive }))
     }
 
+    /// Carries the task out on the thread; drops it if the thread has ended.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.handle.spawn(task);
+        let _ended = self.jobs.send(Job::Carry(Box::pin(task)));
+    }
+
+    /// Hands a request to the lock behind `requests`; drops it if the lock, or the thread, has gone.
+    pub(crate) fn ask(&self, requests: &mpsc::UnboundedSender<Request>, request: Request) {
+        let _ended = self.jobs.send(Job::Ask { requests: requests.clone(), request });
     }
 
     /// Runs `task` on the thread; `None` if the thread has ended.
@@ -83,21 +122,27 @@ impl Engine {
     }
 
     pub(crate) fn errand(&self) -> Errand {
-        self.ledger.engaged.send_modify(|engaged| *engaged += 1);
+        self.ledger.engaged.fetch_add(1, Ordering::SeqCst);
         Errand { ledger: self.ledger.clone(), phase: Phase::Engaged }
     }
 
     /// Waits until every errand has heard from all nodes that answer in time, or for `within`.
     pub(crate) async fn drain(&self, within: Duration) {
-        let engaged = self.ledger.engaged.subscribe();
-        self.run(drained(engaged, within)).await;
+        let ledger = self.ledger.clone();
+        self.run(async move { ledger.drained(within).await }).await;
     }
 }
 
-async fn drained(mut engaged: watch::Receiver<usize>, within: Duration) {
-    let none = engaged.wait_for(|engaged| *engaged == 0);
-    // Whether all are done or the time is up, there is nothing more to wait for.
-    drop(tokio::time::timeout(within, none).await);
+/// Hands out what applications want, until the last of them has gone.
+async fn work_off(mut jobs: mpsc::UnboundedReceiver<Job>) {
+    while let Some(job) = jobs.recv().await {
+        match job {
+            Job::Carry(task) => drop(tokio::spawn(task)),
+            Job::Ask { requests, request } => {
+                let _gone = requests.send(request);
+            }
+        }
+    }
 }
 
 /// One lock that the thread carries. First it is engaged: somebody waits for it, or nodes may still
@@ -130,7 +175,9 @@ impl Errand {
     }
 
     fn disengage(&self) {
-        self.ledger.engaged.send_modify(|engaged| *engaged = engaged.saturating_sub(1));
+        if self.ledger.engaged.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.ledger.idle.notify_waiters();
+        }
     }
 }
 
