@@ -119,10 +119,10 @@ const SUSPEND_CHECK: Duration = Duration::from_millis(250);
 /// How far timers must have fallen behind the clock to call it a suspend.
 const SUSPEND_MIN: Duration = Duration::from_millis(100);
 
-/// Tells every lock when the clock has run ahead of the timers.
+/// Tells every lock when the clock has run ahead of the timers, until nobody is there to be told.
 pub(crate) async fn watch_for_suspend(woken: watch::Sender<Duration>) {
     let mut before = (now(), tokio::time::Instant::now());
-    loop {
+    while !woken.is_closed() {
         tokio::time::sleep(SUSPEND_CHECK).await;
         let after = (now(), tokio::time::Instant::now());
         let (clock, timers) = (after.0.saturating_duration_since(before.0), after.1 - before.1);

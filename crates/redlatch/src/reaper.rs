@@ -22,14 +22,15 @@ const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 /// A thread with a runtime of its own. Locks are carried there, so that neither dropping a future, nor
 /// a guard, nor the application's runtime keeps a lock from being released, and a busy executor
-/// cannot delay the news that a lock is lost.
+/// cannot delay the news that a lock is lost. Or a runtime of the application's, if it wants that.
 pub(crate) struct Engine {
     handle: Handle,
     jobs: mpsc::UnboundedSender<Job>,
     ledger: Arc<Ledger>,
     woken: watch::Receiver<Duration>,
-    /// The thread ends, when what is engaged has been drained, after this is dropped.
-    _alive: oneshot::Sender<()>,
+    /// The thread ends, when what is engaged has been drained, after this is dropped. A runtime of the
+    /// application's is the application's to end.
+    _alive: Option<oneshot::Sender<()>>,
 }
 
 /// What applications want of the thread. All of it goes one way, so that the thread is woken once for
@@ -68,6 +69,7 @@ impl Ledger {
 }
 
 impl Engine {
+    /// On a thread of its own.
     pub(crate) fn start() -> Result<Arc<Self>, BuildError> {
         let error = |error: std::io::Error| BuildError::Thread(error.to_string());
         // Locks before connections: what all locks have to say then goes out in one piece.
@@ -76,18 +78,13 @@ impl Engine {
             .global_queue_interval(1)
             .build()
             .map_err(error)?;
-        let handle = runtime.handle().clone();
-        let ledger = Arc::new(Ledger::default());
-        let (waker, woken) = watch::channel(Duration::ZERO);
         let (alive, orphaned) = oneshot::channel();
-        let (jobs, todo) = mpsc::unbounded_channel();
-        let engaged = ledger.clone();
+        let engine = Self::new(runtime.handle().clone(), Some(alive));
+        let engaged = engine.ledger.clone();
         std::thread::Builder::new()
             .name("redlatch".to_owned())
             .spawn(move || {
                 runtime.block_on(async {
-                    tokio::spawn(clock::watch_for_suspend(waker));
-                    tokio::spawn(work_off(todo));
                     // Nothing is ever sent: it ends with the last owner.
                     drop(orphaned.await);
                     engaged.drained(DRAIN_MAX).await;
@@ -96,7 +93,20 @@ impl Engine {
                 runtime.shutdown_background();
             })
             .map_err(error)?;
-        Ok(Arc::new(Self { handle, jobs, ledger, woken, _alive: alive }))
+        Ok(Arc::new(engine))
+    }
+
+    /// On a runtime of the application's.
+    pub(crate) fn on(handle: Handle) -> Arc<Self> {
+        Arc::new(Self::new(handle, None))
+    }
+
+    fn new(handle: Handle, alive: Option<oneshot::Sender<()>>) -> Self {
+        let (waker, woken) = watch::channel(Duration::ZERO);
+        let (jobs, todo) = mpsc::unbounded_channel();
+        handle.spawn(clock::watch_for_suspend(waker));
+        handle.spawn(work_off(todo));
+        Self { handle, jobs, ledger: Arc::default(), woken, _alive: alive }
     }
 
     /// Carries the task out on the thread; drops it if the thread has ended.
