@@ -19,7 +19,7 @@ use crate::measure::{End, Meter};
 use crate::node::Node;
 use crate::options::Resources;
 use crate::reaper::Errand;
-use crate::trace;
+use crate::{spread, trace};
 
 /// What a guard asks of its driver.
 pub(crate) enum Request {
@@ -113,6 +113,8 @@ struct Loop {
     deadline: Instant,
     /// Until when each node that owes answers should have given the first of them.
     answer_due: Vec<Option<Instant>>,
+    /// When to renew for the first time, if others are to be renewed at other times.
+    renew_at: Option<Instant>,
     extenders: Vec<oneshot::Sender<Result<Instant, ExtendError>>>,
     releaser: Option<oneshot::Sender<Result<(), ReleaseError>>>,
     /// When to stop waiting for late replies, once the machine is idle.
@@ -216,6 +218,7 @@ async fn carry_on(driver: Driver) {
         released: Poll::new(nodes),
         deadline: Instant::ZERO,
         answer_due: vec![None; nodes],
+        renew_at: None,
         extenders: Vec::new(),
         releaser: None,
         linger_until: None,
@@ -365,6 +368,10 @@ impl Loop {
             }
         }
         self.driver.lock.handle_timeout(now);
+        if self.renew_at.take_if(|at| now >= *at).is_some() {
+            // A lock that is not held by now has nothing to renew.
+            let _is_over = self.driver.lock.extend(now);
+        }
     }
 
     fn handle_request(&mut self, request: Option<Request>) {
@@ -438,6 +445,10 @@ impl Loop {
             self.driver.meter.event(&event);
             match event {
                 Event::Granted(lease) => {
+                    if self.driver.errand.is_one_of(spread::CROWD) {
+                        let config = self.driver.lock.config();
+                        self.renew_at = spread::first_renewal(config, clock::now(), &lease);
+                    }
                     self.driver.status.send_replace(Status::Held { lease, risk: Risk::None });
                     self.driver.waiter = None;
                     if let Some(acquirer) = self.driver.acquirer.take() {
@@ -570,7 +581,8 @@ impl Loop {
         let answers_due = !self.in_flight.is_empty() && clock::now() < self.deadline;
         let last_answer = answers_due.then_some(self.deadline);
         let first_answer = self.answer_due.iter().flatten().min().copied();
-        [machine, first_answer, last_answer, self.linger_until].into_iter().flatten().min()
+        let ours = [self.renew_at, first_answer, last_answer, self.linger_until];
+        ours.into_iter().chain([machine]).flatten().min()
     }
 }
 

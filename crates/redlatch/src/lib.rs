@@ -90,6 +90,7 @@ pub mod metrics;
 mod node;
 mod options;
 mod reaper;
+mod spread;
 mod trace;
 mod value;
 

@@ -184,6 +184,11 @@ impl Errand {
         self.phase == Phase::Lingering
     }
 
+    /// Whether so many are engaged.
+    pub(crate) fn is_one_of(&self, count: usize) -> bool {
+        self.ledger.engaged.load(Ordering::Relaxed) >= count
+    }
+
     fn disengage(&self) {
         if self.ledger.engaged.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.ledger.idle.notify_waiters();
