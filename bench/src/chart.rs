@@ -11,8 +11,8 @@ use crate::subject;
 type Outcome = Result<(), String>;
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-const SIZE: (u32, u32) = (960, 520);
-const LABELS: i32 = 250;
+const SIZE: (u32, u32) = (960, 440);
+const LABELS: i32 = 270;
 const BAR: i32 = 16;
 const ROW: i32 = 34;
 const TOP: i32 = 64;
@@ -106,7 +106,7 @@ fn panel(area: &Area<'_>, run: &Run, panel: &Panel, left: i32) -> Outcome {
             write(area, subject::about(subject), (20, y), 14, INK)?;
         }
         let Some(value) = value else {
-            write(area, "–", (left, y), 13, FAINT)?;
+            write(area, "gets no lock", (left, y), 13, FAINT)?;
             continue;
         };
         let share = match panel.scale {

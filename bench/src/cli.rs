@@ -23,8 +23,8 @@ struct Arguments {
 /// What `--quick` measures unless told otherwise.
 const QUICK_SCENARIOS: [&str; 4] = ["one", "many", "hung1", "contention-8"];
 /// Whom, as well.
-const QUICK_SUBJECTS: [&str; 6] =
-    ["ours-plain", "ours-fenced", "raw-2t", "raw-1t", "raw-apart", "rslock"];
+const QUICK_SUBJECTS: [&str; 7] =
+    ["ours-plain", "ours-fenced", "ours-plain-here", "raw-2t", "raw-1t", "raw-apart", "rslock"];
 
 #[derive(Debug, Subcommand)]
 enum Work {

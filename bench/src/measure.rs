@@ -40,6 +40,8 @@ pub fn run(task: &Task) -> Outcome {
         "ours-fenced" => on_one_thread(measure::<Ours<1>>(task)),
         "ours-unfenced" => on_one_thread(measure::<Ours<2>>(task)),
         "ours-renewed" => on_one_thread(measure::<Ours<3>>(task)),
+        "ours-plain-here" => on_one_thread(measure::<Ours<4>>(task)),
+        "ours-fenced-here" => on_one_thread(measure::<Ours<5>>(task)),
         "raw-2t" => on_two_threads(measure::<Raw>(task)),
         "raw-1t" => on_one_thread(measure::<Raw>(task)),
         "raw-apart" => on_one_thread(measure::<Apart>(task)),
@@ -73,13 +75,13 @@ async fn measure<C: Client>(task: &Task) -> Outcome {
             crowd.warm_up().await?;
             conductor.say(&Line::Ready).await?;
             let measured = crowd.measure(task, task.seconds).await;
-            conductor.say(&Line::Measured(measured)).await?;
+            conductor.say(&Line::Measured(Box::new(measured))).await?;
         }
         Shape::Held => {
             let locks = hold(&client).await?;
             conductor.say(&Line::Ready).await?;
             let measured = watch(&client, &locks, task.seconds).await;
-            conductor.say(&Line::Measured(measured)).await?;
+            conductor.say(&Line::Measured(Box::new(measured))).await?;
             drop(locks);
         }
         Shape::Contention { workers, clients } => {
@@ -97,9 +99,9 @@ async fn measure<C: Client>(task: &Task) -> Outcome {
             let crowd = Crowd { resource: Resource::Shared, ..crowd };
             conductor.say(&Line::Ready).await?;
             let measured = solo.measure(task, task.seconds * SOLO_SHARE).await;
-            conductor.say(&Line::Measured(measured)).await?;
+            conductor.say(&Line::Measured(Box::new(measured))).await?;
             let measured = crowd.measure(task, task.seconds).await;
-            conductor.say(&Line::Measured(measured)).await?;
+            conductor.say(&Line::Measured(Box::new(measured))).await?;
             for own in crowd.clients.into_iter().skip(1) {
                 own.drain().await;
             }

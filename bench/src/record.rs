@@ -35,7 +35,7 @@ pub enum Line {
     /// Connected and warm: the next line that it reads begins the first phase.
     Ready,
     /// A phase is over: the next line that it reads begins the next, or the end.
-    Measured(Measured),
+    Measured(Box<Measured>),
 }
 
 /// What a subject measured in one phase. Times are in microseconds.

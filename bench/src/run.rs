@@ -146,7 +146,7 @@ fn conduct(
         let look = arena.look(&task.scenario)?;
         process.go_on()?;
         let measured = match process.read(task)? {
-            Line::Measured(measured) => measured,
+            Line::Measured(measured) => *measured,
             Line::Ready => return Err("it was ready twice".to_owned()),
         };
         let seen = look.end()?;

@@ -95,17 +95,17 @@ pub mod figures {
 
     /// A pair's median.
     pub fn p50(record: &Record) -> Option<f64> {
-        measured(record).filter(|it| it.pairs > 0).map(|it| it.pair_us.p50)
+        measured(record).filter(|it| it.pair_us.max > 0.0).map(|it| it.pair_us.p50)
     }
 
     /// A pair's 99th percentile.
     pub fn p99(record: &Record) -> Option<f64> {
-        measured(record).filter(|it| it.pairs > 0).map(|it| it.pair_us.p99)
+        measured(record).filter(|it| it.pair_us.max > 0.0).map(|it| it.pair_us.p99)
     }
 
     /// A pair's 99.9th percentile.
     pub fn p999(record: &Record) -> Option<f64> {
-        measured(record).filter(|it| it.pairs > 0).map(|it| it.pair_us.p999)
+        measured(record).filter(|it| it.pair_us.max > 0.0).map(|it| it.pair_us.p999)
     }
 
     /// Pairs a second.
@@ -243,8 +243,10 @@ fn sent(record: &Record, seen: &Seen) -> f64 {
         "ping",
         "hello",
     ];
-    let by_script = ["ours-fenced", "ours-unfenced", "ours-renewed", "node-redlock"];
-    let set = if by_script.contains(&record.subject.as_str()) { None } else { Some("set") };
+    let is_plain = matches!(record.subject.as_str(), "ours-plain" | "ours-plain-here");
+    let by_script = record.subject == "node-redlock";
+    let by_script = by_script || (record.subject.starts_with("ours-") && !is_plain);
+    let set = if by_script { None } else { Some("set") };
     SENT.iter().copied().chain(set).filter_map(|command| seen.calls.get(command)).sum()
 }
 

@@ -34,7 +34,14 @@ pub trait Client: Clone + Send + Sync + 'static {
 }
 
 /// A subject's name, in the order of the report.
-pub const OURS: [&str; 4] = ["ours-plain", "ours-fenced", "ours-unfenced", "ours-renewed"];
+pub const OURS: [&str; 6] = [
+    "ours-plain",
+    "ours-fenced",
+    "ours-unfenced",
+    "ours-renewed",
+    "ours-plain-here",
+    "ours-fenced-here",
+];
 /// The floors: no library.
 pub const RAW: [&str; 3] = ["raw-2t", "raw-1t", "raw-apart"];
 /// Other libraries in Rust.
@@ -58,6 +65,8 @@ pub fn about(subject: &str) -> &'static str {
         "ours-fenced" => "redlatch, with a fence",
         "ours-unfenced" => "redlatch, scripts without a fence",
         "ours-renewed" => "redlatch, with a fence, renewed",
+        "ours-plain-here" => "redlatch, plain dialect, caller's thread",
+        "ours-fenced-here" => "redlatch, with a fence, caller's thread",
         "raw-2t" => "redis-rs alone, two worker threads",
         "raw-1t" => "redis-rs alone, one thread",
         "raw-apart" => "redis-rs alone, on a thread of its own",

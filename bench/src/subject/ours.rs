@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use redlatch::{Guard, Options, Redlatch};
+use tokio::runtime::Handle;
 
 use super::{Client, TTL, TTL_HELD};
 
@@ -12,6 +13,11 @@ pub(crate) const PLAIN: u8 = 0;
 pub(crate) const UNFENCED: u8 = 2;
 /// Scripts, with a fence, renewed.
 pub(crate) const RENEWED: u8 = 3;
+
+/// The plain dialect, on the runtime of the caller.
+pub(crate) const PLAIN_HERE: u8 = 4;
+/// Scripts, with a fence, on the runtime of the caller.
+pub(crate) const FENCED_HERE: u8 = 5;
 
 /// The driver in one of the ways above.
 #[derive(Clone)]
@@ -25,7 +31,11 @@ impl<const WAY: u8> Client for Ours<WAY> {
 
     async fn connect(nodes: &[String]) -> Result<Self, String> {
         let builder = nodes.iter().fold(Redlatch::builder(), |builder, url| builder.node(url));
-        let builder = if WAY == PLAIN { builder.plain() } else { builder };
+        let builder = if matches!(WAY, PLAIN | PLAIN_HERE) { builder.plain() } else { builder };
+        let builder = match WAY {
+            PLAIN_HERE | FENCED_HERE => builder.runtime(Handle::current()),
+            _ => builder,
+        };
         let patient = |ttl| Options::new(ttl).wait(Duration::from_secs(300));
         let options = match WAY {
             RENEWED => patient(TTL_HELD).renew_up_to(Options::HOLD_MAX),

@@ -150,7 +150,8 @@ impl Client for Apart {
     type Lock = Held;
 
     async fn connect(nodes: &[String]) -> Result<Self, String> {
-        let runtime = runtime::Builder::new_current_thread().enable_all().global_queue_interval(1).build();
+        let runtime =
+            runtime::Builder::new_current_thread().enable_all().global_queue_interval(1).build();
         let runtime = runtime.map_err(|error| error.to_string())?;
         let handle = runtime.handle().clone();
         let (alive, over) = oneshot::channel::<()>();
