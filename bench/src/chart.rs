@@ -23,9 +23,10 @@ const FLOOR: RGBColor = RGBColor(120, 134, 150);
 const PEER: RGBColor = RGBColor(86, 140, 190);
 
 /// Whom it shows, from top to bottom.
-const SHOWN: [&str; 9] = [
+const SHOWN: [&str; 10] = [
     "raw-1t",
     "raw-2t",
+    "ours-plain-here",
     "ours-plain",
     "ours-fenced",
     "rslock",
@@ -106,7 +107,7 @@ fn panel(area: &Area<'_>, run: &Run, panel: &Panel, left: i32) -> Outcome {
             write(area, subject::about(subject), (20, y), 14, INK)?;
         }
         let Some(value) = value else {
-            write(area, "gets no lock", (left, y), 13, FAINT)?;
+            write(area, &format!("none in {} s", run.seconds), (left, y), 13, FAINT)?;
             continue;
         };
         let share = match panel.scale {
