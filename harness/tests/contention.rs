@@ -47,15 +47,13 @@ fn so_it_is_while_one_node_hangs() {
     }
 }
 
-/// What the queues are for, and the canary: a crowd that only asks from time to time is not as good.
+/// What the queues are for, and the canary: in a crowd that only asks from time to time whoever releases
+/// is back before all others, so there is no waste, and hardly anybody has a turn.
 #[test]
-fn a_crowd_that_polls_is_not_as_good() {
+fn a_crowd_that_polls_is_not_as_fair() {
     for workers in [8, 64] {
         let polls = measured(Crowd::of(workers).with_queues(false));
-        assert!(
-            polls.share < 0.85 && polls.longest_wait > 3.0 && polls.evenness < 0.6,
-            "{polls:?}"
-        );
+        assert!(polls.longest_wait > 3.0 && polls.evenness < 0.6, "{polls:?}");
     }
 }
 

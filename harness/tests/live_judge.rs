@@ -283,6 +283,32 @@ fn a_key_that_outlives_its_ttl_is_a_ghost_and_one_that_nobody_removes_is_left() 
     assert_eq!(seen_until(390), NOTHING, "it is given some time to clean up");
 }
 
+/// R18: a key that is kept for a waiter is nobody's lock, and goes by itself.
+#[test]
+fn a_key_that_is_kept_for_a_waiter_is_no_ghost_for_as_long_as_that_may_take() {
+    let nonce = "0123456789abcdef".repeat(2);
+    let (attempt, kept_for_it) = (format!("{nonce}00000003"), format!("{nonce}00000000"));
+    let seen_until = |to| {
+        let mut record = calm();
+        record.acquires = vec![refused(0, 100, 200, Why::Contended)];
+        record.tokens = vec![token(0, &attempt)];
+        record.kept = vec![kept(1, 300, to, key(&kept_for_it))];
+        found(&record)
+    };
+    assert_eq!(seen_until(640), NOTHING);
+    assert_eq!(seen_until(660), [(Invariant::NoGhost, Word::KeyBeyondTtl)]);
+    // Nor does it back its heir, should that believe.
+    let backed_by = |value: &str| {
+        let mut record = calm();
+        record.acquires = vec![granted(0, 100, 500, 400)];
+        record.tokens = vec![token(0, &attempt)];
+        record.kept = (0..3).map(|node| kept(node, 90, 290, key(value))).collect();
+        found(&record)
+    };
+    assert_eq!(backed_by(&attempt), NOTHING);
+    assert_eq!(backed_by(&kept_for_it), [(Invariant::Witness, Word::Violated)]);
+}
+
 #[test]
 fn a_key_lives_from_the_last_command_that_set_it() {
     let sent_at = |last| {

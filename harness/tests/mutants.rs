@@ -33,7 +33,7 @@ fn every_bug_has_a_name_of_its_own() {
     assert_eq!(ids.len(), MUTANTS.len());
     assert!(ids.contains("M26") && ids.contains("M21b") && ids.contains("L5"));
     let of = |letter| ids.iter().filter(|id| id.starts_with(letter)).count();
-    assert_eq!((of('M'), of('L')), (27, 5));
+    assert_eq!((of('M'), of('L'), of('Q')), (27, 5, 7));
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn bugs_of_time_and_of_telling_are_found_by_the_simulator() {
 
 #[test]
 fn bugs_that_lose_the_lock_are_found_by_the_model() {
-    for id in ["M02", "M05", "M10", "M11", "M18", "L1", "L2", "L3", "L5"] {
+    for id in ["M02", "M05", "M10", "M11", "M18", "L1", "L2", "L3", "L5", "Q2", "Q5", "Q7"] {
         is_found(id);
     }
 }

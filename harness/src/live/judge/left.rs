@@ -9,9 +9,13 @@ use crate::live::record::{Acquire, End, Kept, Record, What};
 /// How much longer than its ttl a key may be seen: clocks, and who looks.
 const BEYOND: Duration = Duration::from_millis(150);
 
+/// For how long a node of ours keeps a key for a waiter (R18).
+const RESERVATION: Duration = Duration::from_millis(200);
+
 pub(super) fn check(record: &Record, findings: &mut Vec<Finding>) {
     for kept in &record.kept {
         let What::Key { value, .. } = &kept.what else { continue };
+        findings.extend(judge_reservation(record, kept, value));
         let Some(token) = record.tokens.iter().find(|token| token.value == *value) else {
             continue;
         };
@@ -86,6 +90,30 @@ fn judge(record: &Record, kept: &Kept, last: Duration, acquire: &Acquire) -> Opt
         return found(Word::KeyLeft, cleaned, story);
     }
     None
+}
+
+/// A key that is kept for a waiter is nobody's, and goes by itself. It is the waiter's nonce with attempt 0.
+fn judge_reservation(record: &Record, kept: &Kept, value: &[u8]) -> Option<Finding> {
+    let nonce = value.strip_suffix(b"00000000").filter(|nonce| nonce.len() == 32)?;
+    let heir = record.tokens.iter().find(|token| token.value.starts_with(nonce))?;
+    // A slow clock keeps it for longer, as it does a lock.
+    let slower = record.keep_max.as_secs_f64() / record.ttl.as_secs_f64().max(f64::EPSILON);
+    let since = kept.during.start.max(disturbed_until(record));
+    let beyond = since + RESERVATION.mul_f64(slower.max(1.0)) + BEYOND;
+    (kept.during.end > beyond).then(|| Finding {
+        invariant: Invariant::NoGhost,
+        word: Word::KeyBeyondTtl,
+        at: beyond,
+        client: Some(heir.client),
+        story: format!(
+            "{} still kept the key of r{} for c{}, who waited, at {}, since {}",
+            node(kept.node),
+            kept.resource,
+            heir.client,
+            ms(beyond),
+            ms(kept.during.start)
+        ),
+    })
 }
 
 /// When the last fault was over: until then one may have kept a release from its node.
