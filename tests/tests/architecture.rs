@@ -235,7 +235,7 @@ fn cites(text: &str, number: usize) -> bool {
 /// The rule is on a line of the source, and a test says that it tests it.
 #[test]
 fn every_rule_is_cited_where_it_is_kept_and_where_it_is_tested() {
-    const RULES: usize = 17;
+    const RULES: usize = 18;
     let files = files();
     // The crate documentation lists the rules; that implements none of them.
     let is_source = |path: &Path| {

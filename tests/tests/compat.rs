@@ -129,6 +129,29 @@ impl Servers {
         }
     }
 
+    /// R18: who waits asks once an hour, unless it is called.
+    async fn called(&self) -> Result<String, String> {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let redlatch = self.client(|builder| builder);
+        let guard = redlatch.try_acquire("awaited", options()).await.map_err(|e| e.to_string())?;
+        let waiting = tokio::spawn({
+            let options = options().wait(10 * HOUR).retry_delay(Duration::from_millis(1), HOUR);
+            let redlatch = redlatch.clone();
+            async move { redlatch.acquire("awaited", options).await }
+        });
+        let queue = "redlatch:queue:{awaited}";
+        let queued = |node: &&RedisServer| node.query::<u32>(&["ZCARD", queue]) == 1;
+        eventually("it waits in the queues", async || {
+            self.cluster.iter().filter(queued).count() >= 2
+        })
+        .await;
+        guard.release().await.map_err(|error| error.to_string())?;
+        let called = tokio::time::timeout(PATIENCE, waiting).await.map_err(|_| "nobody calls")?;
+        let guard = called.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
+        guard.release().await.map_err(|error| error.to_string())?;
+        Ok("yes".to_owned())
+    }
+
     async fn inspect(&self) -> Result<String, String> {
         let redlatch = self.client(|builder| builder);
         let guard = redlatch.try_acquire("seen", options()).await.map_err(|e| e.to_string())?;
@@ -154,6 +177,7 @@ async fn everything_works_on_every_server_that_is_here() {
             servers.plain().await,
             servers.compares_by().await,
             servers.inspect().await,
+            servers.called().await,
             servers.guard().await,
         ];
         let cells = cells.map(|cell| {
@@ -164,8 +188,10 @@ async fn everything_works_on_every_server_that_is_here() {
         });
         rows.insert(format!("| {name} | {} |", cells.join(" | ")));
     }
-    println!("| server | fenced | plain | plain compares by | inspect | restart guard |");
-    println!("| --- | --- | --- | --- | --- | --- |");
+    println!(
+        "| server | fenced | plain | plain compares by | inspect | waiters are called | restart guard |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- |");
     for row in &rows {
         println!("{row}");
     }

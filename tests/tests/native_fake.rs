@@ -136,3 +136,29 @@ async fn the_nodes_of_a_fake_answer_as_redis_does() {
         assert!(grants > STEPS / 20 && refusals > STEPS / 20, "{grants} and {refusals}");
     }
 }
+
+/// R18. Who waits asks once an hour, unless it is called.
+#[tokio::test]
+async fn the_nodes_of_a_fake_call_those_who_wait() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    const WAITERS: usize = 4;
+    let (redlatch, _commands) = Redlatch::fake().expect("a fake");
+    let guard = redlatch.acquire("job", FOREVER).await.expect("a free lock");
+    let options = Options::new(FOREVER).wait(10 * HOUR).retry_delay(HOUR, HOUR);
+    let waiting: Vec<_> = (0..WAITERS)
+        .map(|_| {
+            let (redlatch, options) = (redlatch.clone(), options.clone());
+            tokio::spawn(async move {
+                let guard = redlatch.acquire("job", options).await.expect("the lock");
+                guard.release().await.expect("a release");
+            })
+        })
+        .collect();
+    // Each has asked, and been refused.
+    tokio::task::yield_now().await;
+    redlatch.try_acquire("job", FOREVER).await.expect_err("it is taken");
+    guard.release().await.expect("a release");
+    for waiting in waiting {
+        tokio::time::timeout(PATIENCE, waiting).await.expect("it is called").expect("no panic");
+    }
+}

@@ -137,6 +137,41 @@ async fn a_failover_moves_the_node_and_locks_are_got_meanwhile() {
     held.release().await.expect("a majority");
 }
 
+/// R18: whoever waits is called by the server that sentinels name, also when that is another one. It asks
+/// once an hour, unless it is called.
+#[tokio::test]
+async fn waiters_are_called_by_the_master_that_sentinels_name() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let watched = Watched::start().await;
+    let redlatch = builder().node(watched.url()).build().expect("a client");
+    let wait = || {
+        let options = options().wait(10 * HOUR).retry_delay(Duration::from_millis(1), HOUR);
+        let redlatch = redlatch.clone();
+        tokio::spawn(async move { redlatch.acquire("job", options).await })
+    };
+    let assert_called = async |server: &RedisServer, guard: Guard| {
+        let waiting = wait();
+        let queued = || server.query::<u32>(&["ZCARD", "redlatch:queue:{job}"]) == 1;
+        eventually("it waits in the queue", async || queued()).await;
+        guard.release().await.expect("a release");
+        let called = tokio::time::timeout(PATIENCE, waiting).await.expect("it is called");
+        called.expect("no panic").expect("the lock").release().await.expect("a release");
+    };
+    let guard = redlatch.try_acquire("job", options()).await.expect("a free lock");
+    assert_called(&watched.servers[0], guard).await;
+
+    watched.fail_over().await;
+    eventually("the replica has taken over", async || watched.replica_leads()).await;
+    let mut guard = None;
+    eventually("the node is the new master", async || {
+        guard = redlatch.try_acquire("job", options()).await.ok();
+        let is_there = watched.servers[1].owner_of("job") != Owner::Nobody;
+        guard.is_some() && is_there
+    })
+    .await;
+    assert_called(&watched.servers[1], guard.expect("a guard")).await;
+}
+
 /// R16: what is promoted has another `run_id`, and votes when its master's keys have expired.
 #[tokio::test]
 async fn the_restart_guard_sees_a_failover() {
@@ -262,8 +297,8 @@ async fn a_redis_cluster_is_one_node() {
 /// What the guide adds to the rights of any user.
 #[tokio::test]
 async fn a_user_of_a_redis_cluster_needs_to_see_its_slots() {
-    const RIGHTS: &str =
-        "~job:* ~redlatch:fence:{job:*} +evalsha +eval +get +set +pttl +pexpire +del";
+    const RIGHTS: &str = "~job:* ~redlatch:fence:{job:*} ~redlatch:queue:{job:*} +evalsha +eval \
+        +get +set +pttl +pexpire +del +zrem +zpopmin";
     let servers = redis_cluster().await;
     let url = cluster_url(&servers).replacen("://", &format!("://locker:{PASSWORD}@"), 1);
     let password = format!(">{PASSWORD}");

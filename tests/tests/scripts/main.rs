@@ -5,6 +5,7 @@ mod acquire;
 mod custom_transport;
 mod hold;
 mod inspect;
+mod queue;
 mod restart_guard;
 mod several;
 mod texts;
@@ -14,7 +15,7 @@ use redlatch_core::wire::{
     Answer, Dialect, Form, Keys, KeysError, MARKER, QUARANTINE, SCRIPTS, Sighting, Value, Wire,
     encode_declare_fresh,
 };
-use redlatch_core::{Fence, Op, Proposal, Reply, Token, Ttl};
+use redlatch_core::{Fence, Op, Place, Proposal, Reply, Token, Ttl};
 use redlatch_tests::{Owner, RedisServer};
 use std::time::Duration;
 
@@ -207,7 +208,12 @@ fn extend(token: Token, ttl_ms: u64, number: u64) -> Op {
 }
 
 fn release(token: Token) -> Op {
-    Op::Release { token }
+    Op::Release { token, place: None }
+}
+
+/// A release of one who goes on waiting, since then.
+fn queue(token: Token, since_ms: u64) -> Op {
+    Op::Release { token, place: Some(Place::since_millis(since_ms)) }
 }
 
 const APPLIED: Reply = Reply::Applied { fence: None };
