@@ -5,7 +5,7 @@
 //! without it, the waiter asks from time to time.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
@@ -66,10 +66,38 @@ pub(crate) enum Heard {
 /// The connection on which one node calls.
 #[derive(Default)]
 struct Ear {
-    /// Whether a call would be heard now.
-    is_open: AtomicBool,
-    /// What sees to that, while anybody waits.
+    /// Which of the node's other connections it goes with, if it is there: see [`Ear::hears`].
+    with: AtomicU64,
+    /// Told when it is of no use any more.
+    is_over: Arc<Notify>,
+    /// What opens it, while anybody waits.
     attendant: Mutex<Option<AbortHandle>>,
+}
+
+impl Ear {
+    const CLOSED: u64 = 0;
+    /// That of a node in memory.
+    const ALWAYS: u64 = u64::MAX;
+
+    fn open(&self, generation: Option<u64>) {
+        self.with.store(generation.map_or(Self::CLOSED, |it| it + 1), Ordering::Relaxed);
+    }
+
+    /// Whether a call of the node would be heard now. If the node's other connection had to be replaced,
+    /// this one may lead nowhere as well, or to what is not the node any more.
+    fn hears(&self, node: &Node) -> bool {
+        match self.with.load(Ordering::Relaxed) {
+            Self::CLOSED => false,
+            Self::ALWAYS => true,
+            with => {
+                let is_with = node.generation().is_some_and(|generation| with == generation + 1);
+                if !is_with {
+                    self.is_over.notify_one();
+                }
+                is_with
+            }
+        }
+    }
 }
 
 impl Calls {
@@ -88,7 +116,7 @@ impl Calls {
     pub(crate) fn in_memory(nodes: usize) -> Arc<Self> {
         let calls = Self::new(nodes);
         for ear in &calls.ears {
-            ear.is_open.store(true, Ordering::Relaxed);
+            ear.with.store(Ear::ALWAYS, Ordering::Relaxed);
         }
         calls
     }
@@ -133,7 +161,7 @@ impl Calls {
     pub(crate) fn close(&self) {
         lock(&self.waiting).is_closed = true;
         for ear in &self.ears {
-            ear.is_open.store(false, Ordering::Relaxed);
+            ear.open(None);
             if let Some(attendant) = lock(&ear.attendant).take() {
                 attendant.abort();
             }
@@ -144,7 +172,7 @@ impl Calls {
     /// question, but for the next.
     fn listens_to(self: &Arc<Self>, id: NodeId, node: &Arc<Node>) -> bool {
         let Some(ear) = self.ears.get(id.index()) else { return false };
-        let is_open = ear.is_open.load(Ordering::Relaxed);
+        let is_open = ear.hears(node);
         if !is_open && node.can_be_listened_to() {
             let mut attendant = lock(&ear.attendant);
             if attendant.is_none() && !lock(&self.waiting).is_closed {
@@ -166,11 +194,12 @@ impl Calls {
             && clock::now().saturating_duration_since(waiting.unused_since) >= UNUSED_MAX
     }
 
-    fn set_open(&self, id: NodeId, is_open: bool) {
+    /// Notes that the node is listened to, or is not any more.
+    fn listening(&self, id: NodeId, generation: Option<u64>) {
         if let Some(ear) = self.ears.get(id.index()) {
-            ear.is_open.store(is_open, Ordering::Relaxed);
+            ear.open(generation);
         }
-        if is_open {
+        if generation.is_some() {
             for waiter in lock(&self.waiting).waiters.values() {
                 // Who has so much news yet to hear asks again soon.
                 let _full = waiter.try_send(News::Open(id));
@@ -250,15 +279,17 @@ async fn attend(calls: Weak<Calls>, id: NodeId, node: Arc<Node>) {
     let (min, max) = RELISTEN_DELAY;
     let mut delay = min;
     loop {
-        let Some(channel) = calls.upgrade().and_then(|calls| calls.channel()) else { return };
-        let is_over = Arc::new(Notify::new());
+        let told = calls.upgrade().and_then(|calls| {
+            Some((calls.channel()?, calls.ears.get(id.index())?.is_over.clone()))
+        });
+        let Some((channel, is_over)) = told else { return };
         let generation = node.generation();
         let heard = hears(calls.clone(), id, is_over.clone());
         if let Ok(_connection) = node.listen(&channel, heard).await {
-            set_open(&calls, id, true);
+            listening(&calls, id, generation.or_else(|| node.generation()));
             delay = min;
-            until_useless(&calls, &node, generation, &is_over).await;
-            set_open(&calls, id, false);
+            until_useless(&calls, &is_over).await;
+            listening(&calls, id, None);
         }
         let Some(calls) = calls.upgrade() else { return };
         if ends(&calls, id) {
@@ -289,21 +320,14 @@ fn hears(
     }
 }
 
-/// Ends when the connection does, when nobody has waited for a while, or when the node's other connection
-/// had to be replaced: then this one may lead nowhere as well, or to what is not the node any more.
-async fn until_useless(
-    calls: &Weak<Calls>,
-    node: &Node,
-    generation: Option<u64>,
-    is_over: &Notify,
-) {
+/// Ends when the connection is over, or when nobody has waited for a while.
+async fn until_useless(calls: &Weak<Calls>, is_over: &Notify) {
     loop {
         tokio::select! {
             () = is_over.notified() => return,
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
-        let is_replaced = node.generation() != generation;
-        if is_replaced || calls.upgrade().is_none_or(|calls| calls.is_unused()) {
+        if calls.upgrade().is_none_or(|calls| calls.is_unused()) {
             return;
         }
     }
@@ -321,9 +345,9 @@ fn ends(calls: &Calls, id: NodeId) -> bool {
     is_over
 }
 
-fn set_open(calls: &Weak<Calls>, id: NodeId, is_open: bool) {
+fn listening(calls: &Weak<Calls>, id: NodeId, generation: Option<u64>) {
     if let Some(calls) = calls.upgrade() {
-        calls.set_open(id, is_open);
+        calls.listening(id, generation);
     }
 }
 
