@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use redis::aio::MultiplexedConnection;
 use redlatch_core::wire::{Compare, Dialect};
-use redlatch_tests::{Cluster, Owner, RedisServer, eventually, unique_resource};
+use redlatch_tests::{Cluster, Owner, PATIENCE, RedisServer, eventually, unique_resource};
 use redlatch_wasm::{
     AcquireError, Failure, Guard, Instant, Loss, Options, Redlatch, Transport, Value, Vote,
 };
@@ -160,6 +160,33 @@ async fn the_edge_driver_and_the_native_one_exclude_each_other() {
         let refused = edge.acquire(&[&resource], once()).await;
         assert!(matches!(refused, Err(AcquireError::Contended { .. })), "{refused:?}");
         guard.release().await.expect("a majority");
+    })
+    .await;
+}
+
+/// R18: on the edge nobody is called, but its releases hand over. Who waits asks once an hour.
+#[tokio::test]
+async fn the_edge_driver_calls_the_native_one_that_waits() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    on_three(async |servers, edge| {
+        let native = redlatch::Redlatch::new(servers.urls()).expect("a client");
+        let resource = unique_resource("edge");
+        let guard = edge.acquire(&[&resource], TTL).await.expect("a free lock");
+        let waiting = tokio::spawn({
+            let options = redlatch::Options::new(TTL).node_timeout(PATIENCE).wait(10 * HOUR);
+            let options = options.retry_delay(Duration::from_millis(1), HOUR);
+            let (native, resource) = (native.clone(), resource.clone());
+            async move { native.acquire(&resource, options).await }
+        });
+        let queue = format!("redlatch:queue:{{{resource}}}");
+        let queued = |node: &&RedisServer| node.query::<u32>(&["ZCARD", &queue]) == 1;
+        eventually("a majority has it in the queue", async || {
+            servers.iter().filter(queued).count() >= 2
+        })
+        .await;
+        guard.release().await.expect("a majority");
+        let called = tokio::time::timeout(PATIENCE, waiting).await.expect("it is called");
+        called.expect("no panic").expect("the lock").release().await.expect("a majority");
     })
     .await;
 }
