@@ -27,9 +27,10 @@ use crate::reaper::Engine;
 
 /// A client of a set of independent Redis nodes, which takes locks on a majority of them.
 ///
-/// Cheap to clone; all clones, and all locks, share one connection per node, which a thread of the
-/// client's own drives. The futures work on any executor, and dropping them, or a guard, at any point
-/// releases whatever may be held.
+/// Cheap to clone; all clones, and all locks, share one connection per node, and while any of them waits
+/// for a lock that is taken one more, on which nodes call it. A thread of the client's own drives them.
+/// The futures work on any executor, and dropping them, or a guard, at any point releases whatever may
+/// be held.
 #[derive(Clone)]
 pub struct Redlatch {
     inner: Arc<Inner>,
