@@ -52,7 +52,7 @@ struct Measure {
     /// How many rounds; 3, or 1 with `--quick`.
     #[arg(long)]
     rounds: Option<usize>,
-    /// How long each measurement takes; 2, or 0.4 with `--quick`.
+    /// How long each measurement takes, and half of what one of contention takes; 0.8, or 0.4 with `--quick`.
     #[arg(long)]
     seconds: Option<f64>,
     /// Only these scenarios: one, many, hung1, hung2, down1, down2, held, contention, contention-8,
@@ -135,7 +135,7 @@ fn plan(arguments: &Measure) -> Result<Plan, String> {
     if !arguments.subjects.is_empty() {
         subjects.retain(|subject| arguments.subjects.iter().any(|name| name == subject));
     }
-    let (rounds, seconds) = if arguments.quick { (1, 0.4) } else { (3, 2.0) };
+    let (rounds, seconds) = if arguments.quick { (1, 0.4) } else { (3, 0.8) };
     Ok(Plan {
         rounds: arguments.rounds.unwrap_or(rounds),
         seconds: arguments.seconds.unwrap_or(seconds),
