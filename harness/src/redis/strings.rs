@@ -253,16 +253,20 @@ fn add(call: &mut Call<'_>, by: i64) -> Outcome {
 /// `DELEX key [IFEQ value | IFNE value]`, of Redis 8.4.
 pub(super) fn delex(call: &mut Call<'_>) -> Outcome {
     let key = call.args[1];
-    let old = call.value(key)?;
-    let holds = match (call.args[2..].first(), call.args.get(3), call.args.len()) {
-        (None, None, 2) => true,
+    let (if_equal, value) = match (call.args[2..].first(), call.args.get(3), call.args.len()) {
+        // Of any type.
+        (None, None, 2) => return Ok(call.remove(key).into()),
         (Some(word), Some(value), 4) => match word.to_ascii_uppercase().as_slice() {
-            b"IFEQ" => old.as_deref() == Some(*value),
-            b"IFNE" => old.as_deref() != Some(*value),
+            b"IFEQ" => (true, *value),
+            b"IFNE" => (false, *value),
             _ => return Err(syntax()),
         },
         (_, _, _) => return Err(wrong_arity("delex")),
     };
+    let old = call
+        .value(key)
+        .map_err(|_| Resp::error("ERR Key should be of string type if conditions are specified"))?;
+    let holds = (old.as_deref() == Some(value)) == if_equal;
     Ok((holds && call.remove(key)).into())
 }
 
