@@ -30,8 +30,8 @@ const NEWS_MAX: usize = 32;
 
 /// Who of a client waits, and which nodes it listens to.
 pub(crate) struct Calls {
-    /// The first half of every nonce of this client, and where the second half begins to count.
-    identity: OnceLock<(u64, u64)>,
+    /// The first half of every nonce of this client.
+    identity: OnceLock<u64>,
     nonces: AtomicU64,
     waiting: Mutex<Waiting>,
     ears: Box<[Ear]>,
@@ -122,22 +122,22 @@ impl Calls {
     }
 
     /// Sixteen bytes that are never used again (R3). The first half is this client's, by which nodes call
-    /// it. The second half counts, from a random number on: no two locks of the client have the same, and
-    /// those of two clients differ by 128 bits that were drawn.
+    /// it. The second half is a count, so that no two locks in a row have the same, and 40 bits that are
+    /// drawn anew, so that the copies of a machine that was running do not go on with one count.
     pub(crate) fn nonce(&self) -> Result<[u8; 16], InvalidRequest> {
-        let (client, first) = self.identity()?;
-        let own = first.wrapping_add(self.nonces.fetch_add(1, Ordering::Relaxed));
+        const DRAWN: u32 = 40;
+        let client = self.identity()?;
+        let count = self.nonces.fetch_add(1, Ordering::Relaxed);
+        let own = count << DRAWN | draw()? >> (u64::BITS - DRAWN);
         let nonce = u128::from(client) << 64 | u128::from(own);
         Ok(nonce.to_be_bytes())
     }
 
-    fn identity(&self) -> Result<(u64, u64), InvalidRequest> {
-        if let Some(identity) = self.identity.get() {
-            return Ok(*identity);
+    fn identity(&self) -> Result<u64, InvalidRequest> {
+        match self.identity.get() {
+            Some(identity) => Ok(*identity),
+            None => draw().map(|drawn| *self.identity.get_or_init(|| drawn)),
         }
-        let mut drawn = [0; 16];
-        getrandom::fill(&mut drawn).map_err(|_| InvalidRequest::Randomness)?;
-        Ok(*self.identity.get_or_init(|| halves(u128::from_be_bytes(drawn))))
     }
 
     /// One who may come to wait for the lock of this nonce.
@@ -149,7 +149,7 @@ impl Calls {
     /// Takes the call of a node, which has `message` to say. `false` if nobody waits for it.
     pub(crate) fn hear(&self, node: NodeId, message: &[u8]) -> bool {
         let Some((client, own)) = nonce_of(message) else { return false };
-        if self.identity.get().is_none_or(|(us, _)| *us != client) {
+        if self.identity.get().is_none_or(|us| *us != client) {
             return false;
         }
         let waiting = lock(&self.waiting);
@@ -184,7 +184,7 @@ impl Calls {
     }
 
     fn channel(&self) -> Option<String> {
-        self.identity.get().map(|(client, _)| format!("redlatch:call:{client:016x}"))
+        self.identity.get().map(|client| format!("redlatch:call:{client:016x}"))
     }
 
     /// Whether nobody waits, and nobody has for a while.
@@ -349,6 +349,12 @@ fn listening(calls: &Weak<Calls>, id: NodeId, generation: Option<u64>) {
     if let Some(calls) = calls.upgrade() {
         calls.listening(id, generation);
     }
+}
+
+fn draw() -> Result<u64, InvalidRequest> {
+    let mut drawn = [0; 8];
+    getrandom::fill(&mut drawn).map_err(|_| InvalidRequest::Randomness)?;
+    Ok(u64::from_ne_bytes(drawn))
 }
 
 /// The nonce that a message consists of, in two halves.
