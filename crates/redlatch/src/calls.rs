@@ -175,7 +175,9 @@ impl Calls {
         let is_open = ear.hears(node);
         if !is_open && node.can_be_listened_to() {
             let mut attendant = lock(&ear.attendant);
-            if attendant.is_none() && !lock(&self.waiting).is_closed {
+            // One that ended otherwise than by itself did so with the runtime that it was on.
+            let is_attended = attendant.as_ref().is_some_and(|it| !it.is_finished());
+            if !is_attended && !lock(&self.waiting).is_closed {
                 let attend = attend(Arc::downgrade(self), id, node.clone());
                 *attendant = Some(tokio::spawn(attend).abort_handle());
             }
@@ -286,10 +288,9 @@ async fn attend(calls: Weak<Calls>, id: NodeId, node: Arc<Node>) {
         let generation = node.generation();
         let heard = hears(calls.clone(), id, is_over.clone());
         if let Ok(_connection) = node.listen(&channel, heard).await {
-            listening(&calls, id, generation.or_else(|| node.generation()));
+            let _listening = Listening::begin(&calls, id, generation.or_else(|| node.generation()));
             delay = min;
             until_useless(&calls, &is_over).await;
-            listening(&calls, id, None);
         }
         let Some(calls) = calls.upgrade() else { return };
         if ends(&calls, id) {
@@ -345,9 +346,29 @@ fn ends(calls: &Calls, id: NodeId) -> bool {
     is_over
 }
 
-fn listening(calls: &Weak<Calls>, id: NodeId, generation: Option<u64>) {
-    if let Some(calls) = calls.upgrade() {
-        calls.listening(id, generation);
+/// A node that is listened to until this is dropped, however that comes about.
+struct Listening<'a> {
+    calls: &'a Weak<Calls>,
+    id: NodeId,
+}
+
+impl<'a> Listening<'a> {
+    fn begin(calls: &'a Weak<Calls>, id: NodeId, generation: Option<u64>) -> Self {
+        let this = Self { calls, id };
+        this.tell(generation);
+        this
+    }
+
+    fn tell(&self, generation: Option<u64>) {
+        if let Some(calls) = self.calls.upgrade() {
+            calls.listening(self.id, generation);
+        }
+    }
+}
+
+impl Drop for Listening<'_> {
+    fn drop(&mut self) {
+        self.tell(None);
     }
 }
 
