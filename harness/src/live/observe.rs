@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::IntoConnectionInfo;
+use redlatch_core::Token;
 use redlatch_core::wire::{MARKER, QUARANTINE};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -280,6 +281,12 @@ impl Seer {
         for (key, seen) in seen.into_iter().enumerate() {
             let Answer::Array(seen) = seen else { return Err(unexpected()) };
             let seen = match <[Answer; 2]>::try_from(seen) {
+                // What is kept there for a waiter was put there by a release, which no quarantine stops.
+                Ok([Answer::Text(value), Answer::Integer(_)])
+                    if !votes && is_reservation(&value) =>
+                {
+                    Seen::Withheld
+                }
                 Ok([Answer::Text(value), Answer::Integer(left_ms)]) => {
                     let remaining = u64::try_from(left_ms).ok().map(Duration::from_millis);
                     Seen::Value { value, remaining }
@@ -310,6 +317,11 @@ impl Seer {
         *last = Some(sighting.clone());
         self.sightings.lock().unwrap_or_else(PoisonError::into_inner).push(sighting);
     }
+}
+
+/// Whether a value only keeps its key for a waiter (R18): a nonce, with the number of no attempt.
+fn is_reservation(value: &[u8]) -> bool {
+    Token::from_hex(value).is_ok_and(|token| token.attempt() == 0)
 }
 
 /// The command by which a node with this URL lets somebody in, if it wants one.
@@ -343,6 +355,15 @@ fn command(args: &[&[u8]]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_nonce_with_the_number_of_no_attempt_is_a_reservation() {
+        let nonce = "0123456789abcdef".repeat(2);
+        assert!(is_reservation(format!("{nonce}00000000").as_bytes()));
+        for other in [format!("{nonce}00000001"), nonce, "00000000".to_owned(), String::new()] {
+            assert!(!is_reservation(other.as_bytes()), "{other}");
+        }
+    }
 
     #[test]
     fn an_expiry_that_comes_nearer_is_no_news_and_an_extension_is() {
