@@ -17,6 +17,8 @@ use redlatch_tests::{
     Connections, Fault, FaultProxy, Match, Owner, RedisServer, Rule, Then, eventually,
     unique_resource,
 };
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use native::{
@@ -912,4 +914,21 @@ fn wake_ups() -> u64 {
     let status = status.expect("the thread lives");
     let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
     line.expect("a count").trim().parse().expect("a number")
+}
+
+/// A connection that is being made goes with the client, even if that may take for ever.
+#[tokio::test]
+async fn a_client_that_goes_while_it_connects_leaves_no_connection() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("redis://{}", silent.local_addr().expect("an address"));
+    let builder = Redlatch::builder().node(url).connect_timeout(FOREVER);
+    let redlatch = builder.build().expect("a client");
+    let options = Options::new(ms(500)).node_timeout(ms(50));
+    let error = ends(redlatch.try_acquire(unique_resource("connecting"), options)).await;
+    assert!(matches!(error, Err(AcquireError::NoQuorum { .. })), "{error:?}");
+    let (mut connection, _) = ends(silent.accept()).await.expect("it has begun to connect");
+    drop(redlatch);
+    let mut handshake = Vec::new();
+    // It ends, in whatever way.
+    let _ = ends(connection.read_to_end(&mut handshake)).await;
 }

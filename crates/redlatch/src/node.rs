@@ -318,10 +318,15 @@ impl Node {
                 }
                 State::Down { failures, .. } => {
                     let failures = *failures;
-                    let attempt = self.clone().connect().boxed().shared();
+                    // It goes on when whoever asked first has given up, and ends with the thread: here
+                    // is only its answer, for a node that holds its own connecting would never go.
+                    let connecting = tokio::spawn(self.clone().connect());
+                    let answer = async {
+                        let ended = |_| Err(Failure::from("the client has ended"));
+                        connecting.await.unwrap_or_else(ended)
+                    };
+                    let attempt = answer.boxed().shared();
                     *state = State::Connecting { attempt: attempt.clone(), failures };
-                    // It goes on when whoever asked first has given up.
-                    tokio::spawn(attempt.clone());
                     attempt
                 }
             }
