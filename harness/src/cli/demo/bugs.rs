@@ -34,9 +34,12 @@ impl Bug {
                 wire::RELEASE,
                 "for i = 1, #KEYS do redis.call('DEL', KEYS[i]) end return {1}".to_owned(),
             ),
-            Self::BlindAcquire => {
-                (wire::ACQUIRE, wire::ACQUIRE.text.replace("elseif held then", "elseif false then"))
-            }
+            Self::BlindAcquire => (
+                wire::ACQUIRE,
+                wire::ACQUIRE
+                    .text
+                    .replace("elseif held and held ~= heir then", "elseif false then"),
+            ),
             Self::SameFence => {
                 (wire::ACQUIRE, wire::ACQUIRE.text.replace("return {1, top}", "return {1, 7}"))
             }

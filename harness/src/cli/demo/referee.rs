@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use redlatch::LeaseView;
+use redlatch_core::Token;
 use redlatch_core::wire::{MARKER, QUARANTINE};
 use redlatch_harness::check::Invariant;
 use redlatch_harness::embedded::{Cluster, Glimpse};
@@ -265,7 +266,8 @@ impl Referee {
         let known =
             ledger.tokens.iter().find(|(_, of)| **of == hold).map(|(token, _)| token.clone());
         let token = known.or_else(|| {
-            let fresh = |token: &&Vec<u8>| !ledger.tokens.contains_key(*token);
+            let fresh =
+                |token: &&Vec<u8>| !ledger.tokens.contains_key(*token) && !is_reservation(token);
             let tokens = seen.iter().filter_map(Seen::token).filter(fresh);
             tokens.max_by_key(|token| backs(token)).cloned()
         });
@@ -340,16 +342,22 @@ impl Seen {
 /// A node that is down is seen as it was: what it loses on the way back puts it into quarantine.
 fn see(node: &Glimpse<'_>, name: &str) -> Seen {
     let knows_itself = node.redis.value(node.now, MARKER) == Some(node.redis.run_id().as_bytes());
+    let is_withheld = !knows_itself || node.redis.value(node.now, QUARANTINE).is_some();
     match node.redis.value(node.now, name.as_bytes()) {
+        // A release keeps a key for a waiter in quarantine too, and nobody can lock it all the same.
+        Some(token) if is_withheld && is_reservation(token) => Seen::Quarantined,
         Some(token) => {
             let millis = node.redis.remaining_ms(node.now, name.as_bytes()).unwrap_or(0);
             Seen::Key(token.to_vec(), Duration::from_millis(millis))
         }
-        None if !knows_itself || node.redis.value(node.now, QUARANTINE).is_some() => {
-            Seen::Quarantined
-        }
+        None if is_withheld => Seen::Quarantined,
         None => Seen::Free,
     }
+}
+
+/// Whether a value only keeps its key for a waiter (R18): a nonce, with the number of no attempt.
+fn is_reservation(value: &[u8]) -> bool {
+    Token::from_hex(value).is_ok_and(|token| token.attempt() == 0)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
