@@ -151,6 +151,11 @@ impl Cleanup {
         self.unknown.remove(node);
     }
 
+    /// R7: what nodes answer to rounds before this one says nothing of it.
+    pub(crate) const fn start_over(&mut self) {
+        self.counts_since = [self.round; NODES_MAX];
+    }
+
     /// Asks again whoever is owed when it is time, and ends when every key has expired.
     pub(crate) fn advance(&mut self, now: Instant, rounds: &mut u32) {
         if self.is_done() || now < self.ask_again_at {

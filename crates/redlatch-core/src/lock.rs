@@ -489,6 +489,9 @@ impl Lock {
         } else {
             let nodes = cleanup.owed().union(queues);
             self.undo(cleanup.token(), nodes, cleanup.expires_at(), Then::Nothing);
+            if let Phase::Releasing(cleanup) = &mut self.phase {
+                cleanup.start_over();
+            }
         }
     }
 

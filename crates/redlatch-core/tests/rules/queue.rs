@@ -312,6 +312,23 @@ fn a_wait_that_ends_without_a_grant_leaves_every_queue() {
     assert!(rig.lock.is_idle());
 }
 
+/// R18, R7: a node that confirms the place when the wait is over was not told that it is over.
+#[test]
+fn a_place_that_is_confirmed_too_late_is_left_all_the_same() {
+    let mut rig = waiting(3);
+    let queued: Vec<Command> = (0..3).map(|node| rig.last_to(node)).collect();
+    rig.lock.release(rig.now()).unwrap();
+    // The answers come before the driver has drained what follows from that.
+    for command in &queued {
+        rig.reply(command, YES);
+    }
+    let commands = rig.commands();
+    assert_eq!((told(&commands), targets(&commands)), (vec![("leave", 1)], set(0..3)));
+    assert!(!rig.lock.is_idle(), "each has yet to answer that");
+    rig.answers(0..3, NO);
+    assert!(rig.lock.is_idle());
+}
+
 /// R18, R6: nor does a late yes put it back there, once it has left.
 #[test]
 fn a_late_release_queues_as_its_waiter_does() {
