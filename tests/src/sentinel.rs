@@ -39,6 +39,18 @@ impl Sentinels {
         Self { sentinels: (0..count).map(start).collect() }
     }
 
+    /// As [`start`](Self::start), with TLS everywhere: sentinels listen with the master's certificate and
+    /// on nothing else, and reach the servers, one another and their replicas by TLS.
+    ///
+    /// # Panics
+    ///
+    /// If there is no `redis-server`, or the master was started without TLS.
+    #[must_use]
+    pub fn start_tls(count: usize, password: &str, master: &RedisServer, servers: &str) -> Self {
+        let start = |_| Sentinel::start_tls(count, password, master, servers);
+        Self { sentinels: (0..count).map(start).collect() }
+    }
+
     /// Host and port of each, separated by commas.
     #[must_use]
     pub fn hosts(&self) -> String {
@@ -62,16 +74,42 @@ impl Sentinels {
 
 impl Sentinel {
     fn start(count: usize, password: &str, master: &RedisServer, servers: &str) -> Self {
-        let directory = TempDir::with_prefix("redlatch-").expect("a temporary directory");
         let port = Port::reserve().expect("a free port");
+        let listen = format!("port {}\n", port.number());
+        Self::launch(port, &listen, count, password, (master.port(), servers))
+    }
+
+    fn start_tls(count: usize, password: &str, master: &RedisServer, servers: &str) -> Self {
+        let port = Port::reserve().expect("a free port");
+        let files = master.certificates();
+        let listen = format!(
+            "port 0\ntls-port {}\ntls-auth-clients optional\ntls-replication yes\n\
+             tls-ca-cert-file {}\ntls-cert-file {}\ntls-key-file {}\n\
+             tls-client-cert-file {}\ntls-client-key-file {}\n",
+            port.number(),
+            files.ca().display(),
+            files.server().display(),
+            files.server_key().display(),
+            files.client().display(),
+            files.client_key().display(),
+        );
+        Self::launch(port, &listen, count, password, (master.tls_port(), servers))
+    }
+
+    fn launch(
+        port: Port,
+        listen: &str,
+        count: usize,
+        password: &str,
+        (master, servers): (u16, &str),
+    ) -> Self {
+        let directory = TempDir::with_prefix("redlatch-").expect("a temporary directory");
         let (name, quorum) = (Sentinels::MASTER, count / 2 + 1);
         let config = format!(
-            "port {}\nbind 127.0.0.1\nrequirepass {password}\nsentinel sentinel-pass {password}\n\
-             sentinel monitor {name} 127.0.0.1 {} {quorum}\n\
+            "{listen}bind 127.0.0.1\nrequirepass {password}\nsentinel sentinel-pass {password}\n\
+             sentinel monitor {name} 127.0.0.1 {master} {quorum}\n\
              sentinel auth-pass {name} {servers}\n\
              sentinel down-after-milliseconds {name} 60000\n",
-            port.number(),
-            master.port(),
         );
         let path = directory.path().join("sentinel.conf");
         fs::write(&path, config).expect("the sentinel's configuration");

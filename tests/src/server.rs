@@ -123,6 +123,17 @@ impl RedisServer {
         self.addr().port()
     }
 
+    /// The port that it listens on with TLS.
+    ///
+    /// # Panics
+    ///
+    /// If the server was started without TLS.
+    #[must_use]
+    pub fn tls_port(&self) -> u16 {
+        assert!(self.place.certificates.is_some(), "this server was started without TLS");
+        self.place.tls_port.number()
+    }
+
     /// The certificates of a server with TLS.
     ///
     /// # Panics

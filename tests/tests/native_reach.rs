@@ -244,6 +244,12 @@ fn an_address_with_several_hosts_that_does_not_work_is_told_without_its_password
 
 // Redis Cluster.
 
+/// One that nobody listens on any more.
+fn free_port() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("its address").port().to_string()
+}
+
 /// Three masters with a third of the slots each.
 async fn redis_cluster() -> Cluster {
     const SLOTS: [(&str, &str); 3] = [("0", "5460"), ("5461", "10922"), ("10923", "16383")];
@@ -254,8 +260,10 @@ async fn redis_cluster() -> Cluster {
         let builder = builder.args(&["--cluster-enabled", "yes", "--cluster-node-timeout", "5000"]);
         builder.args(&["--cluster-port", &buses[index]])
     });
-    for (server, (first, last)) in servers.iter().zip(SLOTS) {
+    for ((server, (first, last)), epoch) in servers.iter().zip(SLOTS).zip(["1", "2", "3"]) {
         server.command(&["CLUSTER", "ADDSLOTSRANGE", first, last]);
+        // Else they settle it later, and a failover meanwhile is denied its votes.
+        server.command(&["CLUSTER", "SET-CONFIG-EPOCH", epoch]);
     }
     for (server, bus) in servers.iter().zip(&buses).skip(1) {
         let port = server.port().to_string();
@@ -348,6 +356,115 @@ async fn a_lock_follows_its_slot_to_another_server() {
     // R15: the fence came along.
     let guard = redlatch.try_acquire("job", options()).await.expect("a free lock");
     assert!(guard.fence() > first);
+}
+
+/// A Redis Cluster in which the master of the slot of `job` has a replica.
+struct Replicated {
+    servers: Cluster,
+    /// The place of the master that has the slot of `job`.
+    master: usize,
+    replica: RedisServer,
+}
+
+impl Replicated {
+    async fn start() -> Self {
+        let servers = redis_cluster().await;
+        let slot: u16 = servers[0].query(&["CLUSTER", "KEYSLOT", "job"]);
+        let master = usize::from(slot / 5461).min(2);
+        let bus = free_port();
+        let replica = RedisServer::builder().args(&["--cluster-enabled", "yes"]);
+        let replica = replica.args(&["--cluster-port", &bus]).start();
+        let this = Self { servers, master, replica };
+        // Else it waits for further replicas.
+        this.master().command(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]);
+        let port = this.replica.port().to_string();
+        this.master().command(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
+        let id: String = this.master().query(&["CLUSTER", "MYID"]);
+        let follows = async || this.replica.try_query::<()>(&["CLUSTER", "REPLICATE", &id]).is_ok();
+        eventually("the replica knows its master", follows).await;
+        let synced = async || {
+            let info: String = this.master().query(&["INFO", "replication"]);
+            info.contains("state=online")
+        };
+        eventually("the replica follows", synced).await;
+        let known = async || {
+            let nodes: String = this.replica.query(&["CLUSTER", "NODES"]);
+            let masters = nodes.lines().filter(|line| line.contains("master"));
+            masters.filter(|line| line.contains(" connected ")).count() == this.servers.len()
+                && this.servers.iter().all(|server| {
+                    let nodes: String = server.query(&["CLUSTER", "NODES"]);
+                    nodes.contains(&format!("slave {id} "))
+                })
+        };
+        eventually("all know whose replica it is, and it knows all masters", known).await;
+        this
+    }
+
+    /// What `server` takes the replica for.
+    fn role(&self, server: &RedisServer) -> Option<&'static str> {
+        let id: String = self.replica.query(&["CLUSTER", "MYID"]);
+        let nodes: String = server.query(&["CLUSTER", "NODES"]);
+        let line = nodes.lines().find(|line| line.starts_with(&id))?;
+        let flags = line.split(' ').nth(2)?;
+        ["master", "slave"].into_iter().find(|role| flags.split(',').any(|flag| flag == *role))
+    }
+
+    fn master(&self) -> &RedisServer {
+        &self.servers[self.master]
+    }
+
+    /// Waits until all servers that run know that the replica leads.
+    async fn replica_leads(&self) {
+        let others = self.servers.iter().filter(|server| server.is_running());
+        let all: Vec<_> = others.chain([&self.replica]).collect();
+        let leads = async || all.iter().all(|server| self.role(server) == Some("master"));
+        eventually("the replica leads", leads).await;
+    }
+}
+
+#[tokio::test]
+async fn a_lock_outlives_a_failover_in_a_cluster_that_was_in_no_hurry() {
+    let cluster = Replicated::start().await;
+    let redlatch = builder().node(cluster_url(&cluster.servers)).build().expect("a client");
+    let guard = hold(&redlatch, "job").await;
+    // The master waits until the replica has everything.
+    let begun = async || cluster.replica.try_query::<()>(&["CLUSTER", "FAILOVER"]).is_ok();
+    eventually("the failover begins", begun).await;
+    cluster.replica_leads().await;
+    // It may call the cluster down for a moment, and then the lock is at risk.
+    eventually("the new master extends it", async || guard.extend().await.is_ok()).await;
+    let error = redlatch.try_acquire("job", options()).await.expect_err("it is taken");
+    assert!(matches!(error, AcquireError::Contended { .. }), "{error:?}");
+    let first = guard.fence();
+    guard.release().await.expect("a release");
+    assert_eq!(cluster.replica.owner_of("job"), Owner::Nobody);
+    // R15: the fence came along.
+    let guard = redlatch.try_acquire("job", options()).await.expect("a free lock");
+    assert!(guard.fence() > first);
+}
+
+/// What the guide warns of: nothing keeps a second client from the lock. Its fence is larger all the same, because
+/// it comes from a clock, so that what asks for fences is still safe.
+#[tokio::test]
+async fn a_replica_that_lagged_forgets_a_lock_and_grants_a_larger_fence() {
+    let cluster = Replicated::start().await;
+    let redlatch = builder().node(cluster_url(&cluster.servers)).build().expect("a client");
+    cluster.replica.pause();
+    // Whatever is written from now on does not even wait for it.
+    cluster.master().command(&["CLIENT", "KILL", "TYPE", "REPLICA"]);
+    let first = hold(&redlatch, "job").await;
+    cluster.master().kill();
+    cluster.replica.resume();
+    let forced = async || cluster.replica.try_query::<()>(&["CLUSTER", "FAILOVER", "TAKEOVER"]);
+    eventually("the replica takes over", async || forced().await.is_ok()).await;
+    cluster.replica_leads().await;
+    let granted = async || {
+        let Ok(second) = redlatch.try_acquire("job", options()).await else { return false };
+        assert!(first.is_valid() && second.is_valid(), "two holders");
+        assert!(second.fence() > first.fence());
+        true
+    };
+    eventually("somebody else is granted the lock", granted).await;
 }
 
 #[test]
