@@ -25,12 +25,17 @@ cargo-test *ARGS:
 [group('test')]
 harness: (doubt "demo") (doubt "sim --seeds 100000") (doubt "model") (doubt "mutants")
 
-# Our two drivers on real servers that fail, as processes and in containers; needs `just wasm`
+# Our two drivers on real servers that fail, as processes and in containers, and a minute of stress; needs `just wasm`
 [group('test')]
-live: (real "live --smoke --seed 1") \
+live: (doubt "stress --for 1m --seed 1") \
+    (real "live --smoke --seed 1") \
     (real "live --smoke --seed 1 --adapter wasm") \
     (real "live --smoke --seed 1 --backend containers") \
     (real "live --smoke --seed 1 --backend containers --adapter wasm")
+
+# 200 clients, 50 resources, ten minutes of random faults on real servers, and nothing left behind, e.g. `just stress --seed 7`
+[group('test')]
+stress *ARGS: (doubt "stress " + ARGS)
 
 # One command of the harness with all features, as the tests build it, e.g. `just real "live --adapter rslock"`
 [group('test')]

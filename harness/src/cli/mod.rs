@@ -26,6 +26,7 @@ mod replay;
 mod scorecard;
 mod serve;
 mod sim;
+mod stress;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -54,6 +55,8 @@ enum Command {
     Replay(replay::Args),
     /// Puts a lock client, in any language, on real servers that fail
     Live(live::Args),
+    /// Hundreds of clients of this project's driver on real servers that fail, for minutes
+    Stress(stress::Args),
     /// Puts every client that comes with the harness to every scenario, and writes a table
     Scorecard(scorecard::Args),
     /// Shows the lock at work while nodes hang, die, come back and drift; needs nothing installed
@@ -116,6 +119,7 @@ fn execute(cli: Cli) -> Result<Verdict, Error> {
         Command::Mutants(args) => mutants::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Live(args) => live::run(&args),
+        Command::Stress(args) => stress::run(&args),
         Command::Scorecard(args) => scorecard::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Serve(args) => serve::run(&args),

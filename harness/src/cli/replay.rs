@@ -72,6 +72,7 @@ fn run_live(folder: &Path, plan: &Path) -> Result<Verdict, Error> {
         | Command::Serve(_)
         | Command::Fidelity(_)
         | Command::Scorecard(_)
+        | Command::Stress(_)
         | Command::Adapter(_) => run_command(folder),
     }
 }

@@ -12,6 +12,7 @@
 //! | [`scenario`] | the faults, with names; [`plan`] is one of them, drawn from a seed |
 //! | [`record`] | what is recorded of a run; [`judge`] says what is wrong in it |
 //! | [`rehearsal`] | servers that fail, for tests of one's own code |
+//! | [`stress`] | hundreds of clients of this project's driver for minutes, judged as they go |
 //! | [`run`] | one plan, carried out; [`campaign`] is many of them, [`scorecard`] a table of what came of them |
 
 mod act;
@@ -34,6 +35,7 @@ pub mod run;
 pub mod scenario;
 pub mod scorecard;
 mod story;
+pub mod stress;
 mod workload;
 
 use std::time::Duration;
