@@ -20,7 +20,9 @@ pub(crate) fn first_renewal(config: &Config, now: Instant, lease: &Lease) -> Opt
     let third = u64::try_from(config.validity().as_nanos() / 3).ok()?;
     let slot = (third / SLOTS).max(1);
     // One slot less than there are: the next multiple is up to a slot away.
-    let number = u64::from(lease.token.nonce()[0]) % (SLOTS - 1);
+    // The locks of one client share the first half of their nonces.
+    let [.., drawn] = lease.token.nonce();
+    let number = u64::from(drawn) % (SLOTS - 1);
     let at = now.as_nanos().checked_add(number * slot)?;
     let at = at.checked_next_multiple_of(slot)?;
     (at < now.as_nanos() + third).then(|| Instant::ZERO.saturating_add(Duration::from_nanos(at)))
@@ -43,7 +45,7 @@ mod tests {
 
     fn lease(number: u8) -> Lease {
         let valid_until = Instant::ZERO.saturating_add(Duration::from_secs(10));
-        Lease { token: Token::new([number; 16], 1), fence: None, valid_until }
+        Lease { token: Token::new(u128::from(number).to_be_bytes(), 1), fence: None, valid_until }
     }
 
     #[test]
