@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::judge::{Ask, Finding, Judge, Written};
-use super::{Counts, Plant, witness};
+use super::{Counts, Plant, heap, witness};
 
 /// How long anything may take beyond what it was given, with two hundred clients on a machine that does other things as
 /// well, and that stood still for some seconds.
@@ -201,6 +201,7 @@ impl Numbers {
             writes: of(&self.writes),
             refused_writes: of(&self.refused_writes),
             looks: of(&self.looks),
+            heap: heap::in_use(),
         }
     }
 }

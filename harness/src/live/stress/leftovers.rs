@@ -84,7 +84,7 @@ fn waned(
 
 /// How many clients a node has beside who asks.
 fn connections(node: &(dyn Node + 'static)) -> Result<usize, RunError> {
-    let list: String = node.query(&["CLIENT", "LIST", "TYPE", "normal"])?;
+    let list: String = node.query(&["CLIENT", "LIST"])?;
     Ok(list.lines().count().saturating_sub(1))
 }
 

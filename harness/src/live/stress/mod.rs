@@ -2,13 +2,13 @@
 //!
 //! The other runs of this tier keep all that happened and judge it when they are over. Here nothing is kept:
 //! the clients are those of this project's driver, in one process of their own ([`clients`]), where each claim is
-//! judged the moment it is made ([`judge`]); the nodes are looked at meanwhile ([`witness`]); faults are drawn
-//! from a seed, one after the other ([`faults`]). So a run takes no more memory at its end than in its beginning,
-//! and that is one of the things that are checked: when all clients have gone, nothing may be left of them, in
-//! their process and on the nodes.
+//! judged the moment it is made; the nodes are looked at meanwhile; faults are drawn from a seed, some at a
+//! time. So a run takes no more memory at its end than in its beginning, and that is one of the things that are
+//! checked: when all clients have gone, nothing may be left of them, in their process and on the nodes.
 
 pub mod clients;
 mod faults;
+mod heap;
 mod judge;
 mod leftovers;
 mod process;
@@ -120,6 +120,8 @@ pub struct Counts {
     pub refused_writes: u64,
     /// Times that a lock that was believed in was looked for on the nodes.
     pub looks: u64,
+    /// How many bytes they have allocated and not freed; 0 where that is not known.
+    pub heap: u64,
 }
 
 /// The memory of the clients' process: once it is warm, the time is divided into stretches, and of each counts the
@@ -127,55 +129,62 @@ pub struct Counts {
 /// what a node did not answer, grows once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// In the first stretch, in bytes.
-    pub warm: u64,
-    /// In the last one, in bytes.
-    pub end: u64,
-    /// The median of how much it grew from one to the next, in bytes.
+    /// What it had from the system, in bytes, in the first stretch and in the last.
+    pub resident: (u64, u64),
+    /// What it had allocated, in bytes, in the first stretch and in the last.
+    pub heap: (u64, u64),
+    /// The median of how much that grew from one to the next, in bytes.
     pub growth: u64,
     /// How many acquires there are in a stretch.
     pub acquires: u64,
 }
 
 impl Memory {
-    /// How much a process may grow in a stretch for no reason but its allocator: what leaks nothing has been seen to
-    /// grow by up to 330 KiB in the stretches of one minute.
-    pub const NOISE: u64 = 448 << 10;
+    /// How much what is allocated may grow in a stretch for no reason: locks on their way are never the same number.
+    pub const NOISE: u64 = 192 << 10;
     /// How much it may grow for each acquire: an eighth of the state of one lock.
     pub const FOR_ACQUIRE: u64 = 64;
 
-    /// What is seen in these looks, of which each is a time, bytes, and how many acquires there were so far.
     fn of(looks: &[Sample], lasts: Duration) -> Self {
         let warm = lasts * WARM_PERCENT / 100;
         let stretch = (lasts - warm) / STRETCHES;
-        let lowest = |number: u32| {
-            let (from, to) = (warm + stretch * number, warm + stretch * (number + 1));
-            let within = looks.iter().filter(|look| (from..to).contains(&look.at));
-            within.min_by_key(|look| look.resident)
+        let stretches: Vec<Sample> = (0..STRETCHES)
+            .filter_map(|number| {
+                let (from, to) = (warm + stretch * number, warm + stretch * (number + 1));
+                let within = || looks.iter().filter(|look| (from..to).contains(&look.at));
+                Some(Sample {
+                    at: from,
+                    resident: within().map(|look| look.resident).min()?,
+                    heap: within().map(|look| look.heap).min()?,
+                    acquires: within().map(|look| look.acquires).min()?,
+                })
+            })
+            .collect();
+        let (Some(first), Some(last)) = (stretches.first(), stretches.last()) else {
+            return Self::default();
         };
-        let all: Vec<&Sample> = (0..STRETCHES).filter_map(lowest).collect();
-        let (Some(first), Some(last)) = (all.first(), all.last()) else { return Self::default() };
         let mut steps: Vec<u64> =
-            all.windows(2).map(|pair| pair[1].resident.saturating_sub(pair[0].resident)).collect();
+            stretches.windows(2).map(|pair| pair[1].heap.saturating_sub(pair[0].heap)).collect();
         steps.sort_unstable();
         Self {
-            warm: first.resident,
-            end: last.resident,
+            resident: (first.resident, last.resident),
+            heap: (first.heap, last.heap),
             growth: steps.get(steps.len() / 2).copied().unwrap_or(0),
             acquires: (last.acquires - first.acquires) / u64::from(STRETCHES - 1),
         }
     }
 
-    /// How much it may have grown from one stretch to the next.
+    /// How much may have been allocated from one stretch to the next.
     #[must_use]
     pub const fn tolerance(&self) -> u64 {
         Self::NOISE + Self::FOR_ACQUIRE * self.acquires
     }
 
-    /// Whether it has grown by no more, and in all by no more than half.
+    /// Whether no more was; and the system gave no more than half as much again.
     #[must_use]
     pub const fn is_flat(&self) -> bool {
-        self.growth <= self.tolerance() && self.end <= self.warm + self.warm / 2
+        let (warm, end) = self.resident;
+        self.growth <= self.tolerance() && end <= warm + warm / 2
     }
 }
 
@@ -184,13 +193,15 @@ impl fmt::Display for Memory {
         let kib = |bytes: u64| bytes >> 10;
         write!(
             f,
-            "{} KiB when warm, {} KiB at the end; {} KiB more in each of {STRETCHES} stretches of {} acquires, {} KiB \
-             tolerated",
-            kib(self.warm),
-            kib(self.end),
+            "{} KiB allocated when warm, {} KiB at the end: {} KiB more in each of {STRETCHES} stretches of {} \
+             acquires, {} KiB tolerated; resident {} KiB and {} KiB",
+            kib(self.heap.0),
+            kib(self.heap.1),
             kib(self.growth),
             self.acquires,
-            kib(self.tolerance())
+            kib(self.tolerance()),
+            kib(self.resident.0),
+            kib(self.resident.1)
         )
     }
 }
@@ -259,6 +270,7 @@ pub fn stress(stress: &Stress, tell: impl FnMut(&Counts)) -> Result<Outcome, Run
 struct Sample {
     at: Duration,
     resident: u64,
+    heap: u64,
     acquires: u64,
 }
 
@@ -293,8 +305,9 @@ impl<T: FnMut(&Counts)> Run<'_, T> {
                 () = tokio::time::sleep(SAMPLE_EVERY) => {
                     let counts = clients.counts();
                     (self.tell)(&counts);
-                    let (resident, acquires) = (clients.resident()?, counts.acquires);
-                    self.samples.push(Sample { at: began.elapsed(), resident, acquires });
+                    let (resident, at) = (clients.resident()?, began.elapsed());
+                    let Counts { heap, acquires, .. } = counts;
+                    self.samples.push(Sample { at, resident, heap, acquires });
                     // It would be kept for somebody to read it.
                     self.network.link(0, 0).clear_log();
                 }
@@ -312,21 +325,22 @@ mod tests {
 
     const LASTS: Duration = Duration::from_secs(60);
 
-    /// 200 acquires a second, and after `at` seconds so much memory.
-    fn seen(resident: impl Fn(u64) -> u64) -> Memory {
+    /// 200 acquires a second, and after so many seconds so much memory.
+    fn seen(bytes: impl Fn(u64) -> u64) -> Memory {
         let look = |quarter: u64| {
             let at = Duration::from_millis(quarter * 250);
-            Sample { at, resident: resident(at.as_secs()), acquires: quarter * 50 }
+            let bytes = bytes(at.as_secs());
+            Sample { at, resident: bytes, heap: bytes, acquires: quarter * 50 }
         };
         Memory::of(&(0..240).map(look).collect::<Vec<_>>(), LASTS)
     }
 
     #[test]
     fn what_grows_in_the_beginning_or_at_once_is_no_leak() {
-        let flat =
-            seen(|at| (30 << 20) + at.min(20) * (1 << 20) + if at > 45 { 10 << 20 } else { 0 });
+        let step = |at| if at > 45 { 10 << 20 } else { 0 };
+        let flat = seen(|at| (30 << 20) + at.min(20) * (1 << 20) + step(at));
         assert!(flat.is_flat(), "{flat}");
-        assert_eq!((flat.warm, flat.end), (50 << 20, 60 << 20));
+        assert_eq!(flat.heap, (50 << 20, 60 << 20));
         // Peaks are none either.
         let peaks = seen(|at| (50 << 20) + if at % 5 == 0 { 20 << 20 } else { 0 });
         assert!(peaks.is_flat(), "{peaks}");

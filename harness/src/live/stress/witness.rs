@@ -1,10 +1,10 @@
 //! Looks on the nodes for locks that clients rely on: of whoever believes, a majority of nodes has the key, and
 //! nobody else can lock them.
 //!
-//! A node backs a lease with fence m as long as the key is there and the fence number is m: if the key had become
-//! somebody else's, the number would be larger. Each node is asked twice. One that does not back the lease in either
-//! answer did not in between, because a token that has gone from a node does not come back: so all of those did not
-//! at the same moment.
+//! The lease's token is what a node has that is registered for its fence: if the key had become somebody else's, the
+//! number would be larger. (Other nodes that have the token count as well, whatever their number: nobody else can
+//! lock them.) Each node is asked twice. One that has not the token in either answer had it at no time in between,
+//! because a token that has gone from a node does not come back: so all of those had it not at the same moment.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,21 +22,39 @@ const ANSWER_MAX: Duration = Duration::from_millis(100);
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
-/// Whether the key is there, the fence number, and whether the node gives no lock to anybody: its marker is not that
-/// of this life, or it is in quarantine.
+/// The key, the fence number, and whether the node gives no lock to anybody: its marker is not that of this life, or it
+/// is in quarantine.
 const LOOK: &str = "
     local marker = redis.call('GET', KEYS[3])
     local is_known = marker and string.find(redis.call('INFO', 'server'), 'run_id:' .. marker, 1, true)
     local is_withheld = not is_known or redis.call('EXISTS', KEYS[4]) == 1
-    return {redis.call('EXISTS', KEYS[1]), redis.call('GET', KEYS[2]) or '0', is_withheld and 1 or 0}";
+    return {redis.call('GET', KEYS[1]) or '', redis.call('GET', KEYS[2]) or '0', is_withheld and 1 or 0}";
 
 /// What a node says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Seen {
-    /// Nobody but the believer can lock it, or nothing is known.
-    Backs,
-    /// Somebody else could, or has.
-    Bare,
+    /// Nothing, or that nobody can lock it.
+    Withheld,
+    /// There is no key.
+    Nothing,
+    /// A token, and the fence number.
+    Token(String, u64),
+}
+
+/// How many nodes surely do not back the lease with this fence, by two looks at each.
+fn bare(fence: u64, first: &[Seen], second: &[Seen]) -> usize {
+    let token = first.iter().chain(second).find_map(|seen| match seen {
+        Seen::Token(token, number) => (*number == fence).then_some(token),
+        Seen::Withheld | Seen::Nothing => None,
+    });
+    let is_bare = |seen: &Seen| match (seen, token) {
+        (Seen::Withheld, _) => false,
+        (Seen::Nothing, _) => true,
+        (Seen::Token(it, _), Some(token)) => it != token,
+        // Nobody knows whose it is.
+        (Seen::Token(..), None) => false,
+    };
+    first.iter().zip(second).filter(|(one, two)| is_bare(one) && is_bare(two)).count()
 }
 
 /// Looks until it is told to stop; how often it could look.
@@ -54,14 +72,13 @@ pub(super) async fn watch<L: Lease + Clone>(
         resource = (resource + 1) % resources.len();
         let Some(believer) = judge.believer(resource) else { continue };
         let name = &resources[resource];
-        let first = look(&mut eyes, name, &believer).await;
-        let second = look(&mut eyes, name, &believer).await;
+        let first = join_all(eyes.iter_mut().map(|eye| eye.look(name))).await;
+        let second = join_all(eyes.iter_mut().map(|eye| eye.look(name))).await;
         if !judge.still_believes(&believer) {
             continue;
         }
         looks.fetch_add(1, Ordering::Relaxed);
-        let is_bare = |(one, two): (&Seen, &Seen)| *one == Seen::Bare && *two == Seen::Bare;
-        let bare = first.iter().zip(&second).filter(|pair| is_bare(*pair)).count();
+        let bare = bare(believer.fence, &first, &second);
         let (majority, count) = (eyes.len() / 2 + 1, eyes.len());
         if bare > count - majority {
             let Believer { client, fence, .. } = believer;
@@ -76,11 +93,6 @@ pub(super) async fn watch<L: Lease + Clone>(
     }
 }
 
-async fn look<L>(eyes: &mut [Eye], name: &str, believer: &Believer<L>) -> Vec<Seen> {
-    let looks = eyes.iter_mut().map(|eye| eye.look(name, believer.fence));
-    join_all(looks).await
-}
-
 /// A connection to a node, by no proxy.
 struct Eye {
     url: String,
@@ -92,19 +104,19 @@ impl Eye {
         Self { url, connection: None }
     }
 
-    async fn look(&mut self, name: &str, fence: u64) -> Seen {
-        let answer = timeout(ANSWER_MAX, self.ask(name)).await;
-        let Ok(Ok((key, number, withheld))) = answer else {
-            self.connection = None;
-            return Seen::Backs;
-        };
-        match key == 1 && number == fence || withheld == 1 {
-            true => Seen::Backs,
-            false => Seen::Bare,
+    async fn look(&mut self, name: &str) -> Seen {
+        match timeout(ANSWER_MAX, self.ask(name)).await {
+            Ok(Ok((_, _, 1))) => Seen::Withheld,
+            Ok(Ok((token, ..))) if token.is_empty() => Seen::Nothing,
+            Ok(Ok((token, number, _))) => Seen::Token(token, number),
+            Ok(Err(_)) | Err(_) => {
+                self.connection = None;
+                Seen::Withheld
+            }
         }
     }
 
-    async fn ask(&mut self, name: &str) -> redis::RedisResult<(u64, u64, u64)> {
+    async fn ask(&mut self, name: &str) -> redis::RedisResult<(String, u64, u64)> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => {
@@ -118,5 +130,29 @@ impl Eye {
         let answer = question.query_async(&mut connection).await?;
         self.connection = Some(connection);
         Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(token: &str, number: u64) -> Seen {
+        Seen::Token(token.to_owned(), number)
+    }
+
+    #[test]
+    fn only_a_node_that_surely_has_not_the_token_is_bare() {
+        let twice = |seen: &[Seen]| bare(7, seen, seen);
+        let nothing = || Seen::Nothing;
+        assert_eq!(twice(&[token("a", 7), token("a", 7), nothing(), nothing(), Seen::Withheld]), 2);
+        // Whatever its number, it has the token.
+        assert_eq!(twice(&[token("a", 7), token("a", 9), token("a", 3)]), 0);
+        assert_eq!(twice(&[token("a", 7), token("b", 8), token("b", 8)]), 2);
+        assert_eq!(twice(&[nothing(), nothing(), nothing()]), 3);
+        // No node is registered for it: nobody knows whose the keys are.
+        assert_eq!(twice(&[token("b", 8), token("b", 8), nothing()]), 1);
+        // What came meanwhile may have been on its way.
+        assert_eq!(bare(7, &[nothing(), token("a", 7)], &[token("a", 7), nothing()]), 0);
     }
 }
