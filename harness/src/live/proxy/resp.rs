@@ -75,9 +75,15 @@ fn frame_length(bytes: &[u8]) -> io::Result<Option<usize>> {
     Ok((end <= bytes.len()).then_some(end))
 }
 
-/// Whether a frame from the server answers no command.
+/// Whether a frame from the server answers no command. In RESP3 what confirms a subscription has the form of a push,
+/// and is an answer all the same.
 pub(super) fn is_push(frame: &[u8]) -> bool {
-    frame.first() == Some(&b'>')
+    let confirms = || {
+        let Some((_, at)) = line(frame, 0) else { return false };
+        let Some((_, at)) = line(frame, at) else { return false };
+        line(frame, at).is_some_and(|(kind, _)| kind.ends_with(b"subscribe"))
+    };
+    frame.first() == Some(&b'>') && !confirms()
 }
 
 /// What a whole frame from the server says.
@@ -182,7 +188,15 @@ fn malformed(what: &str) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{Answer, answer, arguments, frame_length};
+    use super::{Answer, answer, arguments, frame_length, is_push};
+
+    #[test]
+    fn what_confirms_a_subscription_is_an_answer_and_a_message_is_none() {
+        assert!(!is_push(b">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n"));
+        assert!(is_push(b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$9\r\nsubscribe\r\n"));
+        assert!(is_push(b">2\r\n$10\r\ninvalidate\r\n_\r\n"));
+        assert!(!is_push(b"+OK\r\n"));
+    }
 
     #[test]
     fn an_answer_is_read_as_far_as_locks_need_it() {
