@@ -93,7 +93,7 @@ fn complaints(dashboards: &[String]) -> Vec<String> {
     let name = |number: usize| format!("dashboard{number}.ts");
     for (number, dashboard) in dashboards.iter().enumerate() {
         let text = format!(
-            "import type {{ Redlatch }} from './shape';\nexport const it: Redlatch = {dashboard};\n"
+            "import type {{ Redlatch }} from './shape.js';\nexport const it: Redlatch = {dashboard};\n"
         );
         fs::write(folder.path().join(name(number)), text).expect("it can be written");
     }
