@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use redlatch_core::wire::{Compare, WireError};
@@ -141,9 +142,15 @@ impl Redlatch {
         let guard = self.acquire(resources, options.into().renewed()).await;
         let guard = guard.map_err(UsingError::Acquire)?;
         let lost = guard.lost();
+        // Whoever wakes the work may come before the news of the loss.
+        let over = std::future::poll_fn(|_| match guard.is_valid() {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        });
         tokio::select! {
             biased;
             loss = lost => Err(UsingError::Lost(loss)),
+            () = over => Err(UsingError::Lost(guard.lost().await)),
             output = work(guard.view()) => {
                 // It may have kept its thread, or looked at its lease and given up.
                 if !guard.is_valid() {
