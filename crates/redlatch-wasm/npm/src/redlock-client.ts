@@ -441,6 +441,15 @@ function checkDuration(duration: number): void {
  * cluster, so the machine is shown names that do, and the clients are sent the real ones.
  */
 const SLOT = "{redlock}\0";
+const QUEUE = "redlatch:queue:";
+
+/** What is sent for an argument: a name, or the key of its queue, as if it had never been prefixed. */
+function bare(arg: string): string {
+    if (arg.startsWith(SLOT)) return arg.slice(SLOT.length);
+    if (!arg.startsWith(QUEUE + SLOT)) return arg;
+    const name = arg.slice(QUEUE.length + SLOT.length);
+    return QUEUE + (/\{[^}]+\}/.test(name) ? name : `{${name}}`);
+}
 
 function names(resources: readonly string[]): string[] {
     const distinct = [...new Set(resources)];
@@ -450,6 +459,6 @@ function names(resources: readonly string[]): string[] {
 function node(client: RedisClient): Node {
     const { send } = ioredis(client);
     return {
-        send: (args, options) => send(args.map((arg) => (arg.startsWith(SLOT) ? arg.slice(SLOT.length) : arg)), options),
+        send: (args, options) => send(args.map(bare), options),
     };
 }
