@@ -94,8 +94,8 @@ pub enum Op {
     /// If the key holds the token, or that of an earlier attempt with the same nonce, delete the key.
     /// (Every earlier attempt was given up before this one began, so whatever a lost release of it
     /// left behind is undone as well.) With a `place`, its waiter is then put into the key's queue, which
-    /// the yes confirms. Without one, it is taken out; and if the key is free, it is kept for the first
-    /// in the queue for a moment, and that waiter is called (R18).
+    /// the yes confirms; without one, it is taken out. Either way, a key that is free is kept for the
+    /// first in the queue for a moment, and that waiter is called (R18).
     Release {
         /// Whose keys to delete.
         token: Token,

@@ -234,14 +234,10 @@ impl Lock {
         match &mut self.phase {
             Phase::Acquiring(_) => self.calls.on_call(node),
             // Nobody else is in a queue: what it waits for is no release.
-            Phase::Waiting { retry_at, cleanup, .. } if cleanup.queues() => {
+            Phase::Waiting { cleanup, .. } if cleanup.queues() => {
                 self.calls.on_call(node);
                 if self.calls.is_our_turn(quorum) {
-                    *retry_at = self.now;
-                    // R4: not before what this very input lost is undone; then the timeout is due.
-                    if !cleanup.has_commands() {
-                        self.retry();
-                    }
+                    self.retry_at_once();
                 }
             }
             Phase::Idle | Phase::Waiting { .. } | Phase::Held(_) | Phase::Releasing(_) => {}
@@ -253,12 +249,8 @@ impl Lock {
     /// releases take the place (R18). At any other time it changes nothing.
     pub fn handle_listening(&mut self, now: Instant) {
         self.advance(now);
-        let Phase::Waiting { retry_at, cleanup, .. } = &mut self.phase else { return };
-        if cleanup.queues() {
-            *retry_at = self.now;
-            if !cleanup.has_commands() {
-                self.retry();
-            }
+        if matches!(&self.phase, Phase::Waiting { cleanup, .. } if cleanup.queues()) {
+            self.retry_at_once();
         }
     }
 
@@ -478,6 +470,16 @@ impl Lock {
         }
         self.leave(cleanup);
         self.emit(Event::Failed { cause, tally });
+    }
+
+    /// Ends a wait before its time.
+    fn retry_at_once(&mut self) {
+        let Phase::Waiting { retry_at, cleanup, .. } = &mut self.phase else { return };
+        *retry_at = self.now;
+        // R4: not before what this very input lost is undone; then the timeout is due.
+        if !cleanup.has_commands() {
+            self.retry();
+        }
     }
 
     /// Ends a wait that comes to nothing. Every node that may keep a place of it is asked once more.

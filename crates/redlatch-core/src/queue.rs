@@ -73,11 +73,11 @@ impl Calls {
 
     /// A release is handed out.
     pub(crate) const fn on_release(&mut self, node: NodeId, place: Option<Place>) {
-        if !CAN_QUEUE {
-        } else if place.is_some() {
-            self.asked.insert(node);
-        } else {
-            self.asked.remove(node);
+        if CAN_QUEUE {
+            match place {
+                Some(_) => self.asked.insert(node),
+                None => self.asked.remove(node),
+            }
         }
     }
 
