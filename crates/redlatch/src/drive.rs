@@ -394,24 +394,29 @@ impl Loop {
             // The guard, or the future that was to return it, was dropped.
             None => {
                 self.driver.requests = None;
-                if lock.release(now).is_ok() {
-                    self.driver.status.send_replace(Status::Ended);
-                    self.driver.meter.ended(End::Released);
-                }
+                self.give_up(now);
             }
         }
     }
 
     fn release(&mut self, now: Instant, reply: oneshot::Sender<Result<(), ReleaseError>>) {
-        if self.driver.lock.release(now).is_err() {
+        if self.give_up(now) {
+            self.releaser = Some(reply);
+        } else {
             let loss = self.loss();
             tell(reply, Err(ReleaseError::Lost(loss)));
-            return;
         }
-        // R12: nobody believes in it any more when the first node is told.
-        self.driver.status.send_replace(Status::Ended);
-        self.driver.meter.ended(End::Released);
-        self.releaser = Some(reply);
+    }
+
+    /// Gives the lock up; `false` if there was nothing to give up.
+    fn give_up(&mut self, now: Instant) -> bool {
+        let is_given_up = self.driver.lock.release(now).is_ok();
+        if is_given_up {
+            // R12: nobody believes in it any more when the first node is told.
+            self.driver.status.send_replace(Status::Ended);
+            self.driver.meter.ended(End::Released);
+        }
+        is_given_up
     }
 
     fn detach(&mut self, now: Instant, reply: oneshot::Sender<Result<Handover, Loss>>) {
