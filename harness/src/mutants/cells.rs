@@ -233,38 +233,15 @@ cell! {
     }
 }
 
-/// Q7: a release hands the key over although somebody else holds it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct HandsOverWhatIsHeld(Cell);
-
-impl NodeCell for HandsOverWhatIsHeld {
-    fn apply(&mut self, now: WallMillis, op: &Op, call: Call<'_>) -> Reply {
+cell! {
+    /// Q7: a release hands the key over although somebody else holds it.
+    HandsOverWhatIsHeld, |cell, _now, op| {
         if let Op::Release { .. } = op
-            && self.0.has_waiters()
+            && cell.has_waiters()
         {
-            self.0.key = None;
+            cell.key = None;
         }
-        self.0.apply(now, op, call)
-    }
-
-    fn owner(&self, now: WallMillis) -> Option<Token> {
-        self.0.owner(now)
-    }
-
-    fn fence(&self) -> u64 {
-        self.0.fence
-    }
-
-    fn has_waiters(&self) -> bool {
-        self.0.has_waiters()
-    }
-
-    fn drop_key(&mut self) {
-        self.0.drop_key();
-    }
-
-    fn drop_all(&mut self) {
-        self.0.drop_all();
+        None
     }
 }
 

@@ -170,6 +170,20 @@ impl<S: System> World<S> {
         luck: u64,
     ) -> Option<TrueTime> {
         let link = &self.links[client][node];
+        let cut_until = match leg {
+            Leg::Request => link.requests_cut,
+            Leg::Reply => link.replies_cut,
+        };
+        let delay = self.delay(rules, link, cut_until, luck)?;
+        if link.reorder > 0 || !rules.ordered {
+            return Some(self.now + delay + part(mix(luck), 1, link.reorder));
+        }
+        Some(self.now + self.in_order(client, node, leg, delay))
+    }
+
+    /// How long what is sent over a link that is cut until then is under way, if it arrives, while anything may
+    /// fail and before it is put in order.
+    fn delay(&self, rules: &Rules, link: &Link, cut_until: TrueTime, luck: u64) -> Option<u64> {
         let more = mix(luck);
         if part(luck, 2, 1_000) < rules.loss_permille.max(link.loss_permille) {
             return None;
@@ -178,20 +192,13 @@ impl<S: System> World<S> {
         if part(luck, 1, 1_000) < rules.tail_permille {
             delay += part(more, 0, rules.tail);
         }
-        let cut_until = match leg {
-            Leg::Request => link.requests_cut,
-            Leg::Reply => link.replies_cut,
-        };
         if cut_until > self.now {
             if more >> 63 == 0 {
                 return None;
             }
             delay += cut_until - self.now;
         }
-        if link.reorder > 0 || !rules.ordered {
-            return Some(self.now + delay + part(more, 1, link.reorder));
-        }
-        Some(self.now + self.in_order(client, node, leg, delay))
+        Some(delay)
     }
 
     /// At least `delay`, and after all that left before on this way.
@@ -434,21 +441,8 @@ impl<S: System> World<S> {
         luck: u64,
     ) -> Option<TrueTime> {
         let link = &self.links[client][node];
-        let more = mix(luck);
-        if part(luck, 2, 1_000) < rules.loss_permille.max(link.loss_permille) {
-            return None;
-        }
-        let mut delay = rules.latency / 2 + part(luck, 0, rules.latency) + link.slow;
-        if part(luck, 1, 1_000) < rules.tail_permille {
-            delay += part(more, 0, rules.tail);
-        }
-        if link.replies_cut > self.now {
-            if more >> 63 == 0 {
-                return None;
-            }
-            delay += link.replies_cut - self.now;
-        }
-        Some(self.now + delay + part(more, 1, link.reorder))
+        let delay = self.delay(rules, link, link.replies_cut, luck)?;
+        Some(self.now + delay + part(mix(luck), 1, link.reorder))
     }
 
     pub(super) fn call_arrives(&mut self, rules: &Rules, slot: u32) {
