@@ -196,39 +196,21 @@ setup_adapters() {
         "the message above says why they could not be installed"
 }
 
-browser_tests=harness/tests/browser
-
-has_playwright() {
-    cmp -s "$browser_tests/package-lock.json" "$tools/browser/installed.json" && [ -d "$tools/browser/node_modules/playwright-core" ]
+# has_npm NAME FOLDER PACKAGE: the npm packages of FOLDER are in target/tools/NAME, PACKAGE among them
+has_npm() {
+    cmp -s "$2/package-lock.json" "$tools/$1/installed.json" && [ -d "$tools/$1/node_modules/$3" ]
 }
 
-setup_playwright() {
-    if has_playwright; then return; fi
-    say "setup: npm packages of $browser_tests"
-    mkdir -p "$tools/browser"
-    cp "$browser_tests/package.json" "$browser_tests/package-lock.json" "$tools/browser/"
-    if (cd "$tools/browser" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2); then
-        cp "$browser_tests/package-lock.json" "$tools/browser/installed.json"
+# setup_npm NAME FOLDER PACKAGE WHY: puts them there
+setup_npm() {
+    if has_npm "$1" "$2" "$3"; then return; fi
+    say "setup: npm packages of $2"
+    mkdir -p "$tools/$1"
+    cp "$2/package.json" "$2/package-lock.json" "$tools/$1/"
+    if (cd "$tools/$1" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2); then
+        cp "$2/package-lock.json" "$tools/$1/installed.json"
     fi
-    has_playwright || miss "the npm packages of $browser_tests" "they drive the browser" \
-        "the message of npm above says why they could not be installed"
-}
-
-dashboard_tests=tests/dashboard
-
-has_schema() {
-    cmp -s "$dashboard_tests/package-lock.json" "$tools/dashboard/installed.json" && [ -d "$tools/dashboard/node_modules/@grafana/schema" ]
-}
-
-setup_schema() {
-    if has_schema; then return; fi
-    say "setup: npm packages of $dashboard_tests"
-    mkdir -p "$tools/dashboard"
-    cp "$dashboard_tests/package.json" "$dashboard_tests/package-lock.json" "$tools/dashboard/"
-    if (cd "$tools/dashboard" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2); then
-        cp "$dashboard_tests/package-lock.json" "$tools/dashboard/installed.json"
-    fi
-    has_schema || miss "the npm packages of $dashboard_tests" "they check the dashboard of docs/grafana.json" \
+    has_npm "$1" "$2" "$3" || miss "the npm packages of $2" "$4" \
         "the message of npm above says why they could not be installed"
 }
 
@@ -249,8 +231,8 @@ fi
 if has_python; then setup_peers; fi
 if has cargo && has cc && has_python; then setup_adapters; fi
 if has_node; then
-    setup_playwright
-    setup_schema
+    setup_npm browser harness/tests/browser playwright-core "they drive the browser"
+    setup_npm dashboard tests/dashboard @grafana/schema "they check the dashboard of docs/grafana.json"
 fi
 . scripts/setup-npm.sh
 . scripts/setup-docker.sh
