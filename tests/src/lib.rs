@@ -2,7 +2,8 @@
 //!
 //! [`RedisServer`] is one `redis-server` process and [`Cluster`] is n of them. [`FaultProxy`] stands
 //! in front of a server and does to single commands what a network may do to them: it is a link of
-//! `redlatch_harness::live`. [`Sentinels`] watch a server and its replicas.
+//! `redlatch_harness::live`. [`Sentinels`] watch a server and its replicas, and
+//! [`redis_cluster()`] is a node of several servers.
 //! [`Certificates`] are made afresh for TLS, [`unique_resource`] names a lock that no other test
 //! touches, and [`eventually`] waits for what no call can wait for.
 //!
@@ -16,6 +17,7 @@
 mod builder;
 mod cluster;
 mod proxy;
+mod redis_cluster;
 mod sentinel;
 mod server;
 mod tls;
@@ -24,6 +26,7 @@ mod wait;
 pub use builder::RedisServerBuilder;
 pub use cluster::Cluster;
 pub use proxy::{FaultProxy, Rule};
+pub use redis_cluster::{free_port, redis_cluster};
 pub use redlatch_harness::live::PATIENCE;
 pub use redlatch_harness::live::proxy::{Command, Connections, Fault, Match, Then};
 pub use sentinel::Sentinels;

@@ -9,7 +9,10 @@ use redis::Value;
 use redlatch::{
     AcquireError, BuildError, Builder, Credentials, Guard, LockState, Options, Redlatch,
 };
-use redlatch_tests::{Cluster, Owner, PATIENCE, RedisServer, Sentinels, eventually};
+use redlatch_tests::{
+    Cluster, Owner, PATIENCE, RedisServer, RedisServerBuilder, Sentinels, eventually, free_port,
+    redis_cluster,
+};
 
 /// Longer than any test runs.
 const FOREVER: Duration = Duration::from_secs(600);
@@ -246,37 +249,9 @@ fn an_address_with_several_hosts_that_does_not_work_is_told_without_its_password
 
 // Redis Cluster.
 
-/// One that nobody listens on any more.
-fn free_port() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("its address").port().to_string()
-}
-
-/// Three masters with a third of the slots each.
-async fn redis_cluster() -> Cluster {
-    const SLOTS: [(&str, &str); 3] = [("0", "5460"), ("5461", "10922"), ("10923", "16383")];
-    // The bus has a port of its own, because ours plus 10,000 need not be a port.
-    let buses = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
-    let buses = buses.map(|bus| bus.local_addr().expect("its address").port().to_string());
-    let servers = Cluster::start_with(3, |index, builder| {
-        let builder = builder.args(&["--cluster-enabled", "yes", "--cluster-node-timeout", "5000"]);
-        builder.args(&["--cluster-port", &buses[index]])
-    });
-    for ((server, (first, last)), epoch) in servers.iter().zip(SLOTS).zip(["1", "2", "3"]) {
-        server.command(&["CLUSTER", "ADDSLOTSRANGE", first, last]);
-        // Else they settle it later, and a failover meanwhile is denied its votes.
-        server.command(&["CLUSTER", "SET-CONFIG-EPOCH", epoch]);
-    }
-    for (server, bus) in servers.iter().zip(&buses).skip(1) {
-        let port = server.port().to_string();
-        servers[0].command(&["CLUSTER", "MEET", "127.0.0.1", &port, bus]);
-    }
-    let joined = |server: &RedisServer| {
-        let info: String = server.query(&["CLUSTER", "INFO"]);
-        info.contains("cluster_state:ok") && info.contains("cluster_slots_assigned:16384")
-    };
-    eventually("the cluster is one", async || servers.iter().all(joined)).await;
-    servers
+async fn three_masters() -> Cluster {
+    let configure = |builder: RedisServerBuilder| builder.args(&["--cluster-node-timeout", "5000"]);
+    redis_cluster(configure, RedisServer::port).await
 }
 
 fn cluster_url(servers: &Cluster) -> String {
@@ -286,7 +261,7 @@ fn cluster_url(servers: &Cluster) -> String {
 
 #[tokio::test]
 async fn a_redis_cluster_is_one_node() {
-    let servers = redis_cluster().await;
+    let servers = three_masters().await;
     let redlatch = builder().node(cluster_url(&servers)).build().expect("a client");
     let plain = builder().node(cluster_url(&servers)).plain().build().expect("a client");
     // Names in slots of all three.
@@ -309,7 +284,7 @@ async fn a_redis_cluster_is_one_node() {
 async fn a_user_of_a_redis_cluster_needs_to_see_its_slots() {
     const RIGHTS: &str = "~job:* ~redlatch:fence:{job:*} ~redlatch:queue:{job:*} +evalsha +eval \
         +get +set +pttl +pexpire +del +zrem +zpopmin";
-    let servers = redis_cluster().await;
+    let servers = three_masters().await;
     let url = cluster_url(&servers).replacen("://", &format!("://locker:{PASSWORD}@"), 1);
     let password = format!(">{PASSWORD}");
     let user = ["ACL", "SETUSER", "locker", "reset", "on", password.as_str()];
@@ -333,7 +308,7 @@ async fn a_user_of_a_redis_cluster_needs_to_see_its_slots() {
 /// `ASK` while it moves, `MOVED` afterwards.
 #[tokio::test]
 async fn a_lock_follows_its_slot_to_another_server() {
-    let servers = redis_cluster().await;
+    let servers = three_masters().await;
     let redlatch = builder().node(cluster_url(&servers)).build().expect("a client");
     let guard = hold(&redlatch, "job").await;
     let slot: u16 = servers[0].query(&["CLUSTER", "KEYSLOT", "job"]);
@@ -370,7 +345,7 @@ struct Replicated {
 
 impl Replicated {
     async fn start() -> Self {
-        let servers = redis_cluster().await;
+        let servers = three_masters().await;
         let slot: u16 = servers[0].query(&["CLUSTER", "KEYSLOT", "job"]);
         let master = usize::from(slot / 5461).min(2);
         let bus = free_port();
@@ -558,14 +533,20 @@ impl redis::io::AsyncDNSResolver for Names {
     }
 }
 
-#[tokio::test]
-async fn a_name_is_resolved_at_each_connection() {
-    let servers = Cluster::start(2);
-    let addresses = Arc::new(Mutex::new(vec![servers[0].addr()]));
+/// A client that has used a node by its name, and the addresses that the name has.
+async fn named(server: &RedisServer) -> (Redlatch, Arc<Mutex<Vec<SocketAddr>>>) {
+    let addresses = Arc::new(Mutex::new(vec![server.addr()]));
     let names = Names(addresses.clone());
     let node = builder().node("redis://node.example").dns_resolver(names);
     let redlatch = node.build().expect("a client");
     hold(&redlatch, "job").await.release().await.expect("a release");
+    (redlatch, addresses)
+}
+
+#[tokio::test]
+async fn a_name_is_resolved_at_each_connection() {
+    let servers = Cluster::start(2);
+    let (redlatch, addresses) = named(&servers[0]).await;
 
     // The old address stays in the list: whichever answers is the server.
     *addresses.lock().expect("no panic") = vec![servers[0].addr(), servers[1].addr()];
@@ -580,11 +561,7 @@ async fn a_name_is_resolved_at_each_connection() {
 #[tokio::test]
 async fn a_node_that_has_become_a_replica_is_looked_for_anew() {
     let servers = Cluster::start(2);
-    let addresses = Arc::new(Mutex::new(vec![servers[0].addr()]));
-    let names = Names(addresses.clone());
-    let node = builder().node("redis://node.example").dns_resolver(names);
-    let redlatch = node.build().expect("a client");
-    hold(&redlatch, "job").await.release().await.expect("a release");
+    let (redlatch, addresses) = named(&servers[0]).await;
     *addresses.lock().expect("no panic") = vec![servers[1].addr()];
     // No connection is closed by that.
     servers[0].command(&["REPLICAOF", "127.0.0.1", &servers[1].port().to_string()]);

@@ -2,14 +2,14 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use redlatch::{AcquireError, Builder, LockState, Options, Redlatch};
 use redlatch_tests::{
-    Certificates, ClientAuth, Cluster, PATIENCE, RedisServer, Sentinels, eventually,
+    Certificates, ClientAuth, Cluster, PATIENCE, RedisServer, RedisServerBuilder, Sentinels,
+    redis_cluster,
 };
 use tempfile::TempDir;
 
@@ -92,10 +92,6 @@ fn sentinels_and_the_master_that_they_name_are_reached_by_tls() {
 
 /// Three masters with a third of the slots each, of one authority, that speak nothing but TLS.
 async fn tls_cluster(authority: &Certificates) -> Cluster {
-    const SLOTS: [(&str, &str); 3] = [("0", "5460"), ("5461", "10922"), ("10923", "16383")];
-    // The bus has a port of its own, because ours plus 10,000 need not be a port.
-    let buses = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
-    let buses = buses.map(|bus| bus.local_addr().expect("its address").port().to_string());
     let files = [
         ("--tls-ca-cert-file", authority.ca()),
         ("--tls-cert-file", authority.server()),
@@ -103,27 +99,14 @@ async fn tls_cluster(authority: &Certificates) -> Cluster {
         ("--tls-client-cert-file", authority.client()),
         ("--tls-client-key-file", authority.client_key()),
     ];
-    let servers = Cluster::start_with(3, |index, builder| {
+    let configure = |builder: RedisServerBuilder| {
         let builder = builder.unix_only().password(PASSWORD).tls(ClientAuth::Optional);
-        let builder = builder.args(&["--cluster-enabled", "yes", "--cluster-port", &buses[index]]);
         let builder = builder.args(&["--tls-cluster", "yes", "--tls-replication", "yes"]);
         files.iter().fold(builder, |builder, (option, file)| {
             builder.args(&[option, &file.to_string_lossy()])
         })
-    });
-    for (server, (first, last)) in servers.iter().zip(SLOTS) {
-        server.command(&["CLUSTER", "ADDSLOTSRANGE", first, last]);
-    }
-    for (server, bus) in servers.iter().zip(&buses).skip(1) {
-        let port = server.tls_port().to_string();
-        servers[0].command(&["CLUSTER", "MEET", "127.0.0.1", &port, bus]);
-    }
-    let joined = |server: &RedisServer| {
-        let info: String = server.query(&["CLUSTER", "INFO"]);
-        info.contains("cluster_state:ok") && info.contains("cluster_slots_assigned:16384")
     };
-    eventually("the cluster is one", async || servers.iter().all(joined)).await;
-    servers
+    redis_cluster(configure, RedisServer::tls_port).await
 }
 
 #[test]
