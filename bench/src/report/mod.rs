@@ -308,23 +308,28 @@ fn table(run: &Run, scenario: Scenario) -> Table {
     }
 }
 
-/// A row for each subject that was measured.
+/// What stands in a column: its heading, the figure, and with how many digits.
+type Column = (&'static str, Figure, usize);
+
+/// A row for each subject that was measured; first of the figures comes one `beside` that of the floor.
 fn rows(
     run: &Run,
     scenario: Scenario,
-    mut table: Table,
-    columns: &[(Figure, usize)],
-    beside: Option<Figure>,
+    beside: Option<(&'static str, Figure)>,
+    columns: &[Column],
 ) -> Table {
+    let headings = beside.iter().map(|(heading, _)| *heading);
+    let headings = headings.chain(columns.iter().map(|(heading, ..)| *heading));
+    let mut table = Table::new(&["subject"].into_iter().chain(headings).collect::<Vec<_>>());
     for subject in subject::all() {
         if of(run, scenario, subject).next().is_none() {
             continue;
         }
         let mut row = vec![subject.to_owned()];
-        if let Some(it) = beside {
+        if let Some((_, it)) = beside {
             row.push(table::ratio(ratio(run, (scenario, subject), (scenario, FLOOR), it)));
         }
-        row.extend(columns.iter().map(|(it, digits)| {
+        row.extend(columns.iter().map(|(_, it, digits)| {
             table::number(figure(run, scenario, subject, *it).map(|it| it.median), *digits)
         }));
         table.push(row);
@@ -335,92 +340,53 @@ fn rows(
 fn pairs(run: &Run, scenario: Scenario) -> Table {
     use figures as f;
     let many = matches!(scenario.shape, Shape::Pairs { workers } if workers > 1);
-    let beside = if many { "pairs/s ÷ floor" } else { "p50 ÷ floor" };
-    let table = Table::new(&[
-        "subject",
-        beside,
-        "pairs/s",
-        "p50 µs",
-        "p99 µs",
-        "p99.9 µs",
-        "client CPU µs",
-        "node CPU µs",
-        "allocations",
-        "bytes",
-        "commands per node",
-        "errors",
-        "keys left",
-    ]);
-    let columns: [(Figure, usize); 11] = [
-        (f::rate, 0),
-        (f::p50, 0),
-        (f::p99, 0),
-        (f::p999, 0),
-        (f::cpu, 0),
-        (f::node_cpu, 0),
-        (f::allocations, 1),
-        (f::bytes, 0),
-        (f::commands, 2),
-        (f::errors, 0),
-        (f::keys_left, 0),
+    let beside: (_, Figure) =
+        if many { ("pairs/s ÷ floor", f::rate) } else { ("p50 ÷ floor", f::p50) };
+    let columns: [Column; 11] = [
+        ("pairs/s", f::rate, 0),
+        ("p50 µs", f::p50, 0),
+        ("p99 µs", f::p99, 0),
+        ("p99.9 µs", f::p999, 0),
+        ("client CPU µs", f::cpu, 0),
+        ("node CPU µs", f::node_cpu, 0),
+        ("allocations", f::allocations, 1),
+        ("bytes", f::bytes, 0),
+        ("commands per node", f::commands, 2),
+        ("errors", f::errors, 0),
+        ("keys left", f::keys_left, 0),
     ];
-    rows(run, scenario, table, &columns, Some(if many { f::rate } else { f::p50 }))
+    rows(run, scenario, Some(beside), &columns)
 }
 
 fn held(run: &Run, scenario: Scenario) -> Table {
     use figures as f;
-    let table = Table::new(&[
-        "subject",
-        "client CPU % of one core",
-        "renewals/s and node",
-        "commands per read",
-        "busiest 0.1 s ÷ average",
-        "still held",
-        "keys left",
-    ]);
-    let columns: [(Figure, usize); 6] = [
-        (f::cpu_percent, 2),
-        (f::scripts, 0),
-        (f::batch, 2),
-        (f::peak, 1),
-        (f::held, 0),
-        (f::keys_left, 0),
+    let columns: [Column; 6] = [
+        ("client CPU % of one core", f::cpu_percent, 2),
+        ("renewals/s and node", f::scripts, 0),
+        ("commands per read", f::batch, 2),
+        ("busiest 0.1 s ÷ average", f::peak, 1),
+        ("still held", f::held, 0),
+        ("keys left", f::keys_left, 0),
     ];
-    rows(run, scenario, table, &columns, None)
+    rows(run, scenario, None, &columns)
 }
 
 fn contended(run: &Run, scenario: Scenario) -> Table {
     use figures as f;
-    let table = Table::new(&[
-        "subject",
-        "sections/s",
-        "÷ ideal",
-        "hand-over p50 µs",
-        "p99 µs",
-        "hold µs",
-        "longest wait ÷ fair",
-        "min ÷ max turns",
-        "commands per section and node",
-        "÷ uncontended",
-        "client CPU µs",
-        "violations",
-        "errors",
-        "keys left",
-    ]);
-    let columns: [(Figure, usize); 13] = [
-        (f::rate, 0),
-        (f::share, 2),
-        (f::handover_p50, 0),
-        (f::handover_p99, 0),
-        (f::hold, 0),
-        (f::wait, 1),
-        (f::fairness, 2),
-        (f::commands, 1),
-        (f::overhead, 1),
-        (f::cpu, 0),
-        (f::violations, 0),
-        (f::errors, 0),
-        (f::keys_left, 0),
+    let columns: [Column; 13] = [
+        ("sections/s", f::rate, 0),
+        ("÷ ideal", f::share, 2),
+        ("hand-over p50 µs", f::handover_p50, 0),
+        ("p99 µs", f::handover_p99, 0),
+        ("hold µs", f::hold, 0),
+        ("longest wait ÷ fair", f::wait, 1),
+        ("min ÷ max turns", f::fairness, 2),
+        ("commands per section and node", f::commands, 1),
+        ("÷ uncontended", f::overhead, 1),
+        ("client CPU µs", f::cpu, 0),
+        ("violations", f::violations, 0),
+        ("errors", f::errors, 0),
+        ("keys left", f::keys_left, 0),
     ];
-    rows(run, scenario, table, &columns, None)
+    rows(run, scenario, None, &columns)
 }
