@@ -46,6 +46,7 @@ real ARGS:
 # docs/scorecard.md, from runs of every client that comes with the harness: ten minutes
 [group('test')]
 scorecard: (real "scorecard --out docs/scorecard.md --out target/scorecard.html --out target/scorecard.json")
+
 # The native driver on every server that the registries have, as a table
 [group('test')]
 compat:
@@ -56,9 +57,15 @@ compat:
 doubt ARGS:
     cargo run --locked --quiet --release -p redlatch-harness -- {{ ARGS }}
 
+# The properties of the core, as many times as usual: each factor of 100 is a few minutes
+[group('test')]
+properties FACTOR="100":
+    PROPTEST_CASES=$((256 * {{ FACTOR }})) \
+        cargo test --locked --quiet --release -p redlatch-core --test properties
+
 # The larger models too, and a million seeds of each profile: minutes to hours, and gigabytes
 [group('test')]
-nightly: (doubt "sim --seeds 1000000") (doubt "model --nightly") (doubt "mutants")
+nightly: properties (doubt "sim --seeds 1000000") (doubt "model --nightly") (doubt "mutants")
 
 # Changes the source of the core line by line and lists the changes that no test notices (docs/mutation.md): an hour or two
 [group('test')]

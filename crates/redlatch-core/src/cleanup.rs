@@ -79,6 +79,13 @@ impl Cleanup {
         CAN_QUEUE && matches!(self.then, Then::Queue)
     }
 
+    /// The waiter waits no longer: what is still to be handed out carries no place.
+    pub(crate) const fn leave_queues(&mut self) {
+        if self.queues() {
+            self.then = Then::Nothing;
+        }
+    }
+
     /// Nodes that may still have the token in their key.
     pub(crate) const fn owed(&self) -> NodeSet {
         self.owed

@@ -300,12 +300,17 @@ impl Lock {
         let node_timeout_nanos = self.config.node_timeout_nanos();
         if let Some((node, token)) = self.late.take() {
             self.rounds = self.rounds.wrapping_add(1);
-            let place = match self.phase {
-                Phase::Acquiring(_) => self.request.place.filter(|_| CAN_QUEUE),
-                Phase::Waiting { cleanup, .. } if cleanup.queues() => self.request.place,
-                Phase::Idle | Phase::Waiting { .. } | Phase::Held(_) | Phase::Releasing(_) => None,
+            // Only this request's waiter has a place: what an earlier one left is released, not queued.
+            let is_ours = CAN_QUEUE && token.nonce() == self.request.nonce;
+            let waits = match self.phase {
+                Phase::Acquiring(_) => true,
+                Phase::Waiting { cleanup, .. } => cleanup.queues(),
+                Phase::Idle | Phase::Held(_) | Phase::Releasing(_) => false,
             };
-            self.calls.on_release(node, place);
+            let place = self.request.place.filter(|_| is_ours && waits);
+            if is_ours {
+                self.calls.on_release(node, place);
+            }
             return Some(release(token, place, self.rounds, self.now, node, node_timeout_nanos));
         }
         match &mut self.phase {
@@ -483,7 +488,8 @@ impl Lock {
     }
 
     /// Ends a wait that comes to nothing. Every node that may keep a place of it is asked once more.
-    fn leave(&mut self, cleanup: Cleanup) {
+    fn leave(&mut self, mut cleanup: Cleanup) {
+        cleanup.leave_queues();
         let queues = self.calls.take().asked();
         if queues.is_empty() {
             self.phase = Phase::Releasing(cleanup);

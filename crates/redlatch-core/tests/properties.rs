@@ -329,6 +329,15 @@ mod the_oracle_sees {
         wrong(run.oracle.on_command(0, &spun, None), "(R18)");
     }
 
+    #[test]
+    fn a_place_of_a_waiter_that_is_gone() {
+        let mut run = waiting();
+        let queues = run.handed.last().expect("releases that queue").command;
+        assert!(matches!(queues.op, Op::Release { place: Some(_), .. }), "{queues:?}");
+        run.oracle.acquire_began(0, [2; 16]);
+        wrong(run.oracle.on_command(0, &queues, None), "(R18)");
+    }
+
     fn node(index: usize) -> redlatch_core::NodeId {
         redlatch_core::NodeId::new(index).expect("at most 16 nodes")
     }

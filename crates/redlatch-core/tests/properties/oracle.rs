@@ -38,12 +38,16 @@ pub(crate) struct Oracle {
     acquire: Option<(u64, usize)>,
     /// The place in the queues of the nodes, as the driver set it.
     place: Option<Place>,
-    /// Nodes that were told last that the waiter waits, and not that it does no longer.
-    queued: [bool; NODES_MAX],
+    /// The nonce of the current `acquire`.
+    nonce: [u8; 16],
+    /// By node: the nonce that it was told to queue, and not that its waiter waits no longer.
+    queued: [Option<[u8; 16]>; NODES_MAX],
     /// Nodes that called since the latest attempt began.
     called: [bool; NODES_MAX],
     /// The wait between two attempts.
     wait: Option<Wait>,
+    /// Calls are heard from now on, so that the wait is over at once, if it is one in queues.
+    listening: bool,
     /// The latest attempt began before its time.
     is_early: bool,
     /// It began when a majority had called.
@@ -123,9 +127,11 @@ impl Oracle {
             tokens: Vec::new(),
             acquire: None,
             place: None,
-            queued: [false; NODES_MAX],
+            nonce: [0; 16],
+            queued: [None; NODES_MAX],
             called: [false; NODES_MAX],
             wait: None,
+            listening: false,
             is_early: false,
             is_called: false,
             is_tidy: true,
@@ -137,7 +143,8 @@ impl Oracle {
     }
 
     /// An `acquire` call was accepted.
-    pub(crate) fn acquire_began(&mut self, now: u64) {
+    pub(crate) fn acquire_began(&mut self, now: u64, nonce: [u8; 16]) {
+        self.nonce = nonce;
         self.acquire = Some((now, self.tokens.len()));
         self.called = [false; NODES_MAX];
         (self.wait, self.is_early, self.is_called) = (None, false, false);
@@ -152,6 +159,11 @@ impl Oracle {
         self.is_tidy = false;
     }
 
+    /// The next attempt is due, so that what comes at `now` comes after it began.
+    pub(crate) fn is_due(&self, now: u64) -> bool {
+        self.wait.as_ref().is_some_and(|wait| now >= wait.at)
+    }
+
     /// A node called.
     pub(crate) fn on_call(&mut self, node: usize) {
         if node < self.setup.nodes {
@@ -162,14 +174,26 @@ impl Oracle {
         }
     }
 
-    /// An attempt of the current acquire begins, which is not its first: it is due, or a majority called;
-    /// and it does not answer calls if the one before did (R18).
+    /// Calls are heard from now on.
+    pub(crate) fn on_listening(&mut self) {
+        self.listening = true;
+    }
+
+    /// It hears calls since the latest input, so that the next attempt is due (R18).
+    pub(crate) fn is_due_at_once(&mut self) -> bool {
+        self.listening &= self.wait.as_ref().is_some_and(|wait| wait.queues);
+        self.listening
+    }
+
+    /// An attempt of the current acquire begins, which is not its first: it is due, calls are heard from
+    /// now on, or a majority called; and it does not answer calls if the one before did (R18).
     fn attempt_began(&mut self, now: u64) -> Check {
         let calls = count(&self.called);
         self.called = [false; NODES_MAX];
+        let listening = core::mem::take(&mut self.listening);
         let Some(wait) = self.wait.take() else { return Ok(()) };
         let is_called = calls >= self.setup.majority();
-        let is_early = wait.queues && (now < wait.at || wait.at < wait.floor);
+        let is_early = wait.queues && !listening && (now < wait.at || wait.at < wait.floor);
         ensure!(wait.queues || now >= wait.at, "an attempt at {now}, not at {wait:?} (R13)");
         ensure!(
             !is_early || is_called,
@@ -194,7 +218,7 @@ impl Oracle {
 
     /// No node is left that keeps the place of one that does not wait (R18).
     pub(crate) fn check_left(&self, how: &str) -> Check {
-        let left = self.queued.iter().position(|&queued| queued);
+        let left = self.queued.iter().position(Option::is_some);
         ensure!(left.is_none(), "the wait is {how}, and node {left:?} was not told (R18)");
         Ok(())
     }
@@ -295,7 +319,13 @@ impl Oracle {
             Op::Release { token, place } => {
                 ensure!(place.is_none() || place == self.place, "{command:?}: another place");
                 ensure!(place.is_none() || lease.is_none(), "{command:?} of a holder (R18)");
-                self.queued[index] = place.is_some();
+                let waits = place.is_none() || token.nonce() == self.nonce;
+                ensure!(waits, "{command:?}, and nobody waits with that nonce (R18)");
+                if place.is_some() {
+                    self.queued[index] = Some(token.nonce());
+                } else if self.queued[index] == Some(token.nonce()) {
+                    self.queued[index] = None;
+                }
                 if let Some(lease) = lease {
                     ensure!(!undoes(&token, &lease.token), "{command:?} of what is held (R12)");
                 }
@@ -544,7 +574,7 @@ impl Oracle {
             self.wait = Some(Wait { at, floor: 0, queues: false, called });
             return self.check_left("for something else");
         };
-        let queued = count(&self.queued);
+        let queued = self.queued.iter().flatten().count();
         let queues = if self.place.is_some() { self.setup.nodes } else { 0 };
         ensure!(queued == queues, "{event:?}, and {queued} nodes know its place (R18)");
         let useful = retry_after.map_or(u64::MAX, |useful| useful.as_nanos() as u64);

@@ -33,6 +33,7 @@ pub(crate) enum Input {
     Timeout,
     Place(Option<Place>),
     Call(NodeId),
+    Listening,
     Reply(CommandId, Reply),
 }
 
@@ -142,6 +143,7 @@ impl Run {
             What::Calls { nodes } => (0..NODES_MAX)
                 .filter(|node| nodes & (1 << node) != 0)
                 .try_for_each(|node| self.call(now, node, step.drain)),
+            What::Listening => self.input(now, Input::Listening, step.drain),
             What::Answer { which, answer } => {
                 let open = self.handed.iter().enumerate().filter(|(_, handed)| !handed.answered);
                 let open: Vec<usize> = open.map(|(index, _)| index).collect();
@@ -275,15 +277,20 @@ impl Run {
         self.check_repeatable(before, now, &input, result)?;
         self.now = latest(self.now, now);
         let lease = self.lock.lease();
+        let mut late_call = None;
         match (&input, result) {
-            (Input::Acquire(..), Ok(())) => self.oracle.acquire_began(self.now),
+            (Input::Acquire(nonce, _), Ok(())) => self.oracle.acquire_began(self.now, *nonce),
             (Input::Release, Ok(())) => ensure!(lease.is_none(), "held after a release (R12)"),
             (Input::Acquire(..) | Input::Release, Err(_)) => {}
             (Input::Extend, result) => {
                 ensure!(result.is_ok() == lease.is_some(), "{result:?}, and {lease:?} is held");
             }
             (Input::Place(place), _) => self.oracle.place_set(*place),
+            (Input::Call(node), _) if self.oracle.is_due(self.now) => {
+                late_call = Some(node.index())
+            }
             (Input::Call(node), _) => self.oracle.on_call(node.index()),
+            (Input::Listening, _) => self.oracle.on_listening(),
             (Input::Timeout | Input::Reply(..), _) => {}
         }
         let tidy = self.tidy && drain == Drain::Everything;
@@ -299,6 +306,14 @@ impl Run {
             Drain::Commands(some) => self.commands(some.into())?,
             Drain::Majority => self.commands(self.setup.majority())?,
         }
+        if let Some(node) = late_call {
+            self.oracle.on_call(node);
+        }
+        let is_due = self.lock.poll_timeout().is_some_and(|at| at.as_nanos() <= self.now);
+        ensure!(
+            !(tidy && self.oracle.is_due_at_once()) || is_due,
+            "it hears calls from now on, and does not ask again (R18)"
+        );
         if let (true, Some(token), false) = (tidy, attempt, matches!(input, Input::Release)) {
             let held = self.lock.lease().is_some_and(|lease| lease.token == token);
             self.oracle.check_attempt(self.now, &token, held)?;
@@ -411,6 +426,10 @@ fn apply(lock: &mut Lock, now: Instant, input: &Input) -> Result<(), WrongPhase>
         }
         Input::Call(node) => {
             lock.handle_call(now, node);
+            Ok(())
+        }
+        Input::Listening => {
+            lock.handle_listening(now);
             Ok(())
         }
         Input::Reply(id, reply) => {

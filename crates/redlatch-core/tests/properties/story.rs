@@ -173,6 +173,8 @@ pub(crate) enum What {
     Calls {
         nodes: u16,
     },
+    /// Calls are heard from now on.
+    Listening,
     /// The answer to one command, one that has not been answered if there is one.
     Answer {
         which: u8,
@@ -367,6 +369,7 @@ fn whats(answers: impl Strategy<Value = Answer> + Clone + 'static) -> impl Strat
         1 => option::weighted(0.8, any::<u64>()).prop_map(|since| What::Place { since }),
         2 => (0..NODES_MAX as u8).prop_map(|node| What::Call { node }),
         2 => any::<u16>().prop_map(|nodes| What::Calls { nodes }),
+        1 => Just(What::Listening),
         10 => (any::<u8>(), answers.clone()).prop_map(|(which, answer)| What::Answer { which, answer }),
         4 => (any::<u16>(), answers.clone()).prop_map(|(which, answer)| What::Repeat { which, answer }),
         8 => (any::<u16>(), answers.clone()).prop_map(|(nodes, answer)| What::Answers { nodes, answer }),

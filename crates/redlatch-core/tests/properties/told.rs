@@ -7,12 +7,15 @@ const NO: Answer = Answer::Refused(None, Number::None);
 const ACQUIRE: What = What::Acquire { proposal: None };
 
 /// Each with what went wrong.
-pub(crate) fn told() -> [(&'static str, Story); 4] {
+pub(crate) fn told() -> [(&'static str, Story); 7] {
     [
         ("the failure of one acquire was told as the answer to the next", another_acquire()),
         ("a lease was told to be at risk after its release", at_risk_after_release()),
         ("a node whose vote came late was never asked again, the lock never idle", late_vote()),
         ("an extension waited for a node that it had not asked", node_not_asked()),
+        ("the oracle took a call for older than the attempt that was due before it", late_call()),
+        ("a waiter that was gone was put into a queue, where nobody took it out", gone_waiter()),
+        ("whoever gave up at the moment of a refusal was put into the queues", late_release()),
     ]
 }
 
@@ -67,6 +70,46 @@ fn node_not_asked() -> Story {
         Step { drain: Drain::Commands(0), ..step(When::Now, all(YES)) },
         step(When::Now, What::Extend),
         step(When::Now, What::Answers { nodes: 1, answer: YES }),
+    ];
+    Story { setup, steps }
+}
+
+/// A call comes when the next attempt is due anyway, and that attempt is refused.
+fn late_call() -> Story {
+    let setup = Setup { attempts_max: Some(3), delay_min: 10 * MILLI, ..Setup::default() };
+    let steps = vec![
+        step(When::Now, What::Place { since: Some(1) }),
+        step(When::Now, ACQUIRE),
+        step(When::Now, all(NO)),
+        step(When::Timeout(0), What::Calls { nodes: 1 }),
+        step(When::Now, all(NO)),
+        step(When::Timeout(0), What::Timeout),
+    ];
+    Story { setup, steps }
+}
+
+/// The yes of an acquire that was given up arrives while the next one is under way.
+fn gone_waiter() -> Story {
+    let steps = vec![
+        step(When::Now, What::Place { since: Some(1) }),
+        step(When::Now, ACQUIRE),
+        step(When::Timeout(0), What::Timeout),
+        step(When::Now, all(NO)),
+        step(When::Now, ACQUIRE),
+        step(When::Now, What::Repeat { which: 2, answer: YES }),
+    ];
+    Story { setup: Setup::default(), steps }
+}
+
+/// The attempt has run out of time when the application gives up, and no timer has fired.
+fn late_release() -> Story {
+    let setup = Setup { attempts_max: Some(2), nodes: 3, ..Setup::default() };
+    let steps = vec![
+        step(When::Now, What::Place { since: Some(1) }),
+        step(When::Now, ACQUIRE),
+        step(When::Now, What::Answers { nodes: 1, answer: NO }),
+        step(When::Now, What::Answers { nodes: 2, answer: YES }),
+        step(When::Timeout(0), What::Release),
     ];
     Story { setup, steps }
 }
