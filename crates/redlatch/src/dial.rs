@@ -14,7 +14,8 @@ use redis::io::AsyncDNSResolver;
 use redis::{Client, ConnectionAddr, ConnectionInfo, ProtocolVersion, Value};
 
 use crate::address::display;
-use crate::node::{Channel, Endpoint, Failure, IN_FLIGHT_MAX, Multiplexed, lock};
+use crate::failure::Failure;
+use crate::node::{Channel, Endpoint, IN_FLIGHT_MAX, Multiplexed, lock};
 
 /// Who a client is to a server: a user and a password. It shows neither.
 #[derive(Clone)]

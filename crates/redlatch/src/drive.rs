@@ -6,18 +6,17 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use redlatch_core::wire::{Compare, Dialect};
-use redlatch_core::{
-    Cause, Command, CommandId, Event, Instant, Lease, Lock, Loss, Op, Released, Reply, Token,
-};
+use redlatch_core::{Cause, Command, Event, Instant, Lease, Lock, Loss, Op, Released, Reply};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::calls::{Heard, Waiter};
 use crate::clock;
-use crate::error::{AcquireError, ExtendError, ReleaseError, Vote, Votes};
+use crate::error::{AcquireError, ExtendError, ReleaseError};
 use crate::flight::{Flights, Outcome};
 use crate::measure::{End, Meter};
 use crate::node::Node;
 use crate::options::Resources;
+use crate::poll::Poll;
 use crate::reaper::Errand;
 use crate::{spread, trace};
 
@@ -155,52 +154,6 @@ enum Stage {
     Detached,
 }
 
-/// The last thing each node said to one question.
-struct Poll {
-    question: Option<(Op, u32)>,
-    said: Vec<Option<Outcome>>,
-    /// The last command to each node, until it is answered.
-    open: Vec<Option<CommandId>>,
-}
-
-impl Poll {
-    fn new(nodes: usize) -> Self {
-        let said = (0..nodes).map(|_| None).collect();
-        Self { question: None, said, open: vec![None; nodes] }
-    }
-
-    fn is_about(&self, op: &Op, id: &CommandId) -> bool {
-        self.question.is_some_and(|(question, round)| match op {
-            // A lease is extended many times.
-            Op::Extend { .. } => same_question(&question, op) && round == id.round(),
-            Op::Acquire { .. } | Op::Seal { .. } | Op::Release { .. } => {
-                same_question(&question, op)
-            }
-        })
-    }
-
-    fn ask(&mut self, op: &Op, id: &CommandId) {
-        self.question = Some((*op, id.round()));
-        self.said.fill_with(|| None);
-        self.open.fill(None);
-    }
-
-    fn note(&mut self, outcome: Outcome) {
-        let index = outcome.id.node().index();
-        if let Some(open) = self.open.get_mut(index) {
-            open.take_if(|open| *open == outcome.id);
-        }
-        if let Some(said) = self.said.get_mut(index) {
-            *said = Some(outcome);
-        }
-    }
-
-    fn is_refused(&self) -> bool {
-        let refused = |said: &Outcome| matches!(said.reply, Reply::Refused { .. });
-        self.said.iter().flatten().any(refused)
-    }
-}
-
 /// Drives `driver.lock` until nothing of it is left on any node that answers.
 pub(crate) async fn run(driver: Driver) {
     let subject = driver.subject.clone();
@@ -285,13 +238,7 @@ impl Loop {
     fn send_commands(&mut self) {
         while let Some(mut command) = self.driver.lock.poll_command() {
             self.keep_place(&mut command);
-            let poll = self.poll_for(&command.op);
-            if !poll.is_about(&command.op, &command.id) {
-                poll.ask(&command.op, &command.id);
-            }
-            if let Some(open) = poll.open.get_mut(command.id.node().index()) {
-                *open = Some(command.id);
-            }
+            self.poll_for(&command.op).sent(&command.op, command.id);
             if let Some(due) = self.answer_due.get_mut(command.id.node().index()) {
                 due.get_or_insert(command.deadline);
             }
@@ -337,10 +284,7 @@ impl Loop {
         if let Some(due) = self.answer_due.get_mut(outcome.id.node().index()) {
             *due = None;
         }
-        let poll = self.poll_for(&outcome.op);
-        if poll.is_about(&outcome.op, &outcome.id) {
-            poll.note(outcome);
-        }
+        self.poll_for(&outcome.op).answered(outcome);
         self.pass_over_silent_nodes();
     }
 
@@ -348,16 +292,11 @@ impl Loop {
     /// one that has been silent for long keeps its half from all others, for as long as a node may take. So
     /// once some node refused and all but silent ones have answered, their silence is an answer (R5).
     fn pass_over_silent_nodes(&mut self) {
-        let is_acquiring = matches!(self.asked.question, Some((Op::Acquire { .. }, _)));
-        if self.driver.waiter.is_none() || !is_acquiring || !self.asked.is_refused() {
+        if self.driver.waiter.is_none() || !self.asked.is_contended() {
             return;
         }
-        let (nodes, open) = (&self.driver.subject.nodes, &mut self.asked.open);
-        let mut owed = nodes.iter().zip(&*open).filter(|(_, open)| open.is_some());
-        if owed.all(|(node, _)| node.is_silent()) {
-            for id in open.iter_mut().filter_map(Option::take) {
-                self.driver.lock.handle_reply(clock::now(), id, Reply::Unknown);
-            }
+        for id in self.asked.take_open_if_all(&self.driver.subject.nodes, Node::is_silent) {
+            self.driver.lock.handle_reply(clock::now(), id, Reply::Unknown);
         }
     }
 
@@ -479,7 +418,7 @@ impl Loop {
                 }
                 Event::AtRisk { lease, .. } => {
                     self.set_risk(Risk::Missed);
-                    let votes = self.votes(&self.asked);
+                    let votes = self.asked.votes(&self.driver.subject.nodes);
                     let remaining = clock::until(lease.valid_until);
                     for extender in self.extenders.drain(..) {
                         let error = ExtendError::AtRisk { remaining, votes: votes.clone() };
@@ -534,7 +473,7 @@ impl Loop {
             Released::Confirmed => Ok(()),
             Released::Unconfirmed { expires_at } => Err(ReleaseError::Unconfirmed {
                 expires_in: clock::until(expires_at),
-                votes: self.votes(&self.released),
+                votes: self.released.votes(&self.driver.subject.nodes),
             }),
         };
         if let Some(releaser) = self.releaser.take() {
@@ -543,7 +482,7 @@ impl Loop {
     }
 
     fn acquire_error(&self, cause: Cause) -> AcquireError {
-        let votes = self.votes(&self.asked);
+        let votes = self.asked.votes(&self.driver.subject.nodes);
         match cause {
             Cause::Contended { retry_after } => AcquireError::Contended { retry_after, votes },
             Cause::NoQuorum => AcquireError::NoQuorum { votes },
@@ -552,11 +491,6 @@ impl Loop {
             Cause::DeadlineExceeded => AcquireError::DeadlineExceeded { votes: Some(votes) },
             Cause::Cancelled => AcquireError::Cancelled,
         }
-    }
-
-    fn votes(&self, poll: &Poll) -> Votes {
-        let nodes = self.driver.subject.nodes.iter().zip(&poll.said);
-        Votes::new(nodes.map(|(node, said)| (node.name().clone(), vote(said.as_ref()))).collect())
     }
 
     /// Nothing is left to be done, or to be waited for.
@@ -620,31 +554,5 @@ async fn receive(requests: &mut Option<mpsc::UnboundedReceiver<Request>>) -> Opt
     match requests {
         Some(requests) => requests.recv().await,
         None => std::future::pending().await,
-    }
-}
-
-/// Whether two commands belong to one question: what the nodes say to it makes one table of votes.
-fn same_question(one: &Op, other: &Op) -> bool {
-    fn parts(op: &Op) -> (u8, Token) {
-        match *op {
-            // A seal continues the acquire that it belongs to.
-            Op::Acquire { token, .. } | Op::Seal { token, .. } => (0, token),
-            Op::Extend { token, .. } => (1, token),
-            Op::Release { token, .. } => (2, token),
-        }
-    }
-    parts(one) == parts(other)
-}
-
-fn vote(said: Option<&Outcome>) -> Vote {
-    let Some(outcome) = said else { return Vote::Silent };
-    match (&outcome.reply, &outcome.failure) {
-        (_, Some(failure)) => Vote::Failed(failure.to_string()),
-        (Reply::Applied { .. }, None) => Vote::Applied,
-        // A node from which there is nothing to delete is free, which is what was asked.
-        (Reply::Refused { .. }, None) if matches!(outcome.op, Op::Release { .. }) => Vote::Applied,
-        (Reply::Refused { remaining, .. }, None) => Vote::Refused { remaining: *remaining },
-        (Reply::Quarantined { remaining }, None) => Vote::Quarantined { remaining: *remaining },
-        (Reply::Unknown, None) => Vote::Silent,
     }
 }

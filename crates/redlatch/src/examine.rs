@@ -10,11 +10,12 @@ use redlatch_core::{Config, Instant};
 use crate::builder::guarded;
 use crate::clock;
 use crate::drive::NodeDialect;
+use crate::failure::{Failure, Nature, Trouble};
 use crate::finding::{
     Aspect, ClockReading, Finding, Guarded, Problem, Told, clock_findings, count_problem,
     latency_problem,
 };
-use crate::node::{Failure, Link, Nature, Node, Trouble};
+use crate::node::{Link, Node};
 
 /// How long a node may take for one answer.
 const TIMEOUT: Duration = Duration::from_secs(1);

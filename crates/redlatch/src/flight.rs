@@ -14,7 +14,8 @@ use redlatch_core::{Command, CommandId, Instant, Op, Reply};
 
 use crate::clock;
 use crate::drive::Subject;
-use crate::node::{Failure, Link, Node, Sent, Trouble, Turn};
+use crate::failure::{Failure, Trouble};
+use crate::node::{Link, Node, Sent, Turn};
 use crate::value;
 
 /// A reply and, where it explains a vote, what the node said.

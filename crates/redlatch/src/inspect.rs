@@ -9,8 +9,9 @@ use redlatch_core::wire::{self, Form, Sighting, Value};
 
 use crate::clock;
 use crate::drive::Subject;
+use crate::failure::{Failure, Trouble};
 use crate::flight::command;
-use crate::node::{Failure, Link, Node, Trouble};
+use crate::node::{Link, Node};
 use crate::value;
 
 /// How long a node may take to answer.

@@ -1,6 +1,5 @@
 //! One Redis node: a connection that all locks share, made when it is needed, replaced when it breaks.
 
-use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -18,6 +17,7 @@ use redlatch_core::wire::Compare;
 
 use crate::clock;
 use crate::dial::{Connector, Dialer, Sentinels, Watch};
+use crate::failure::{Failure, Trouble, is_read_only};
 use crate::finding::{Problem, Told, Warnings};
 use crate::measure::NodeMeter;
 
@@ -140,91 +140,11 @@ impl Link {
     }
 }
 
-/// Why a node could not be asked: for people, without credentials or tokens.
-#[derive(Clone, Debug)]
-pub(crate) struct Failure {
-    text: Arc<str>,
-    pub(crate) nature: Nature,
-}
-
-/// What a failure is due to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Nature {
-    /// The node does not let this user in.
-    Denied,
-    /// This user may not do that, or nobody may.
-    Forbidden,
-    /// The node is the same server as this other one.
-    Twin(Arc<str>),
-    Other,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl From<&str> for Failure {
-    fn from(text: &str) -> Self {
-        Self { text: text.into(), nature: Nature::Other }
-    }
-}
-
-impl From<&redis::RedisError> for Failure {
-    fn from(error: &redis::RedisError) -> Self {
-        // Servers repeat arguments of commands that they do not know, and ours have tokens in them.
-        let text = match (error.code(), error.detail()) {
-            (Some(code), Some(detail)) => format!("{code} {detail}"),
-            (_, _) => error.to_string(),
-        };
-        let text = text.split(", with args beginning with").next().unwrap_or_default();
-        // What the library calls the error, and where in our script the server met it.
-        let text = text.replacen(&format!(" - {:?}", error.kind()), "", 1);
-        let text = text.split(" script: ").next().unwrap_or_default();
-        let nature = match (error.kind(), error.code()) {
-            (redis::ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS")) => {
-                Nature::Denied
-            }
-            (_, Some("NOPERM")) => Nature::Forbidden,
-            (_, _) if text.contains("unknown command") => Nature::Forbidden,
-            (_, _) => Nature::Other,
-        };
-        Self { text: text.trim().into(), nature }
-    }
-}
-
 /// Whether a question may have been asked before.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turn {
     First,
     Repeated,
-}
-
-/// Why a question got no answer.
-pub(crate) enum Trouble {
-    /// It was asked, and this came of it.
-    Redis(redis::RedisError),
-    /// It was not asked, or the answer is of no use.
-    Ours(Failure),
-}
-
-impl Trouble {
-    pub(crate) fn of(error: impl fmt::Display) -> Self {
-        Self::from(error.to_string().as_str())
-    }
-}
-
-impl From<&str> for Trouble {
-    fn from(text: &str) -> Self {
-        Self::Ours(Failure::from(text))
-    }
-}
-
-impl From<redis::RedisError> for Trouble {
-    fn from(error: redis::RedisError) -> Self {
-        Self::Redis(error)
-    }
 }
 
 /// The `run_id` of the server behind each node, by the node's place in the list.
@@ -578,8 +498,7 @@ impl Node {
         let twin = told.run_id().and_then(|run_id| self.servers.note(&self.name, run_id));
         if let Some(twin) = twin {
             self.warnings.warn(&self.name, Problem::SameServer { other: twin.clone() });
-            let text = format!("is the same server as {twin}; nodes must be independent servers");
-            return Err(Failure { text: text.into(), nature: Nature::Twin(twin) });
+            return Err(Failure::twin(twin));
         }
         for problem in told.problems(self.warnings.guarded) {
             self.warnings.warn(&self.name, problem);
@@ -591,12 +510,6 @@ impl Node {
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
-}
-
-/// Whether a server refuses to write because it is a replica. Redis below 7.0 wraps what a script met.
-fn is_read_only(error: &redis::RedisError) -> bool {
-    error.code() == Some("READONLY")
-        || error.detail().is_some_and(|detail| detail.contains(": READONLY "))
 }
 
 /// What a server tells of itself. It tells nothing if the user may not ask.

@@ -6,8 +6,8 @@ mod on {
     use redlatch_core::Event;
     use tracing::Instrument;
 
+    use crate::failure::Failure;
     use crate::finding::Finding;
-    use crate::node::Failure;
     use crate::options::Resources;
 
     /// Puts all that happens to one lock into a span.
@@ -54,8 +54,8 @@ pub(crate) use on::{connected, event, found, in_span, not_connected};
 mod off {
     use redlatch_core::Event;
 
+    use crate::failure::Failure;
     use crate::finding::Finding;
-    use crate::node::Failure;
     use crate::options::Resources;
 
     pub(crate) fn in_span<F: Future>(_: &Resources, carried: F) -> F {
