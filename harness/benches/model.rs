@@ -9,25 +9,21 @@ use redlatch_core::Lock;
 use redlatch_harness::model::{Budget, every_commit, explore};
 use redlatch_harness::node::Cell;
 
+mod processor;
+
 /// At least this many transitions a second and core are what the model is built for.
 const TARGET: f64 = 2e6;
 /// Models with fewer transitions are over before the tables are warm.
 const SMALL: u64 = 1_000_000;
-
-/// Seconds of processor time of all threads so far.
-fn processor_seconds() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
-}
 
 fn main() -> Result<(), redlatch_harness::model::BoundsError> {
     // cargo passes `--bench`.
     let threads = std::env::args().skip(1).find_map(|arg| arg.parse().ok());
     let budget = Budget { threads: threads.or(NonZeroUsize::new(1)), ..Budget::default() };
     for bounds in every_commit() {
-        let before = processor_seconds();
+        let before = processor::seconds();
         let outcome = explore::<Lock, Cell>(&bounds, &budget)?;
-        let rate = outcome.transitions as f64 / (processor_seconds() - before);
+        let rate = outcome.transitions as f64 / (processor::seconds() - before);
         let verdict = match outcome.transitions {
             0..SMALL => "  (small)",
             _ if rate >= TARGET => "",

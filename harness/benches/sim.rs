@@ -7,14 +7,10 @@
 use redlatch_harness::plan::Profile;
 use redlatch_harness::sim::{Campaign, Shipped};
 
+mod processor;
+
 /// At least this many events a second and core are what the simulator is built for.
 const TARGET: f64 = 5e6;
-
-/// Seconds of processor time of all threads so far.
-fn processor_seconds() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
-}
 
 fn main() {
     // cargo passes `--bench`.
@@ -24,9 +20,9 @@ fn main() {
     let shipped: Shipped = Shipped::new();
     for profile in Profile::ALL {
         let campaign = Campaign { jobs: jobs as usize, ..Campaign::new(profile, seeds) };
-        let before = processor_seconds();
+        let before = processor::seconds();
         let report = campaign.run(&shipped, |_| {});
-        let seconds = processor_seconds() - before;
+        let seconds = processor::seconds() - before;
         let rate = report.events as f64 / seconds;
         let verdict = if rate >= TARGET { "" } else { "  (below the target of 5 M)" };
         println!(

@@ -141,12 +141,7 @@ impl Plan {
     /// [`PlanError`] for another version, an unknown field, or a plan that makes no world.
     pub fn from_json(json: &str) -> Result<Self, PlanError> {
         let plan: Self = serde_json::from_str(json).map_err(|e| PlanError::new(e.to_string()))?;
-        if plan.version != VERSION {
-            let found = plan.version;
-            return Err(PlanError::new(format!(
-                "the plan has version {found}; this program reads version {VERSION}"
-            )));
-        }
+        check_version(plan.version, VERSION)?;
         plan.checked()?;
         Ok(plan)
     }
@@ -183,6 +178,15 @@ impl fmt::Display for Plan {
 /// The plan makes no world.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanError(String);
+
+/// Whether a plan of version `found` can be read by what reads `reads`.
+pub(crate) fn check_version(found: u32, reads: u32) -> Result<(), PlanError> {
+    if found == reads {
+        return Ok(());
+    }
+    let text = format!("the plan has version {found}; this program reads version {reads}");
+    Err(PlanError::new(text))
+}
 
 impl PlanError {
     pub(crate) fn new(text: impl Into<String>) -> Self {

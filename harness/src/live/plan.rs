@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{FaultKind, PlanError, Who, from_hex, to_hex};
+use crate::plan::{FaultKind, PlanError, Who, check_version, from_hex, to_hex};
 
 /// The version of the JSON form.
 pub const VERSION: u32 = 1;
@@ -161,12 +161,7 @@ impl Plan {
     /// [`PlanError`] for another version, an unknown field, or a plan that nobody can carry out.
     pub fn from_json(json: &str) -> Result<Self, PlanError> {
         let plan: Self = serde_json::from_str(json).map_err(|e| PlanError::new(e.to_string()))?;
-        if plan.version != VERSION {
-            let found = plan.version;
-            return Err(PlanError::new(format!(
-                "the plan has version {found}; this program reads version {VERSION}"
-            )));
-        }
+        check_version(plan.version, VERSION)?;
         let Shape { nodes, clients, resources, .. } = plan.shape;
         if nodes == 0 || clients == 0 || resources == 0 {
             return Err(PlanError::new("there is nobody in it"));
