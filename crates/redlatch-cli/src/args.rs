@@ -275,8 +275,8 @@ pub(crate) struct LeaseFlags {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Nodes (see `redlatch --help`)")]
 pub(crate) struct NodeFlags {
-    /// A node, as redis://, rediss:// or redis+unix://; once for each [default: $REDLATCH_NODES,
-    /// else those of the file]
+    /// A node, as redis://, rediss://, redis+unix://, redis+sentinel:// or redis+cluster://; once for
+    /// each [default: $REDLATCH_NODES, else those of the file]
     // A parser of clap would repeat the URL, and the password in it, when it does not like it.
     #[arg(short = 'n', long = "node", value_name = "URL")]
     pub(crate) nodes: Vec<String>,
