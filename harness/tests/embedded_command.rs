@@ -31,20 +31,22 @@ fn it_finds_nothing_where_nothing_is_wrong() {
     assert!(text.contains("No two workers held one resource at a time."), "{text}");
 }
 
-/// Each bug is seen by the check that is there for it, and the last line runs it again.
+/// Each bug is seen by the check that is there for it, and the last line runs it again. A key that is gone
+/// is seen on the node or by the next who gets it, whichever comes first.
 #[test]
 fn it_finds_what_was_planted() {
-    let bugs = [
-        ("blind-release", "that must"),
-        ("blind-acquire", "both hold"),
-        ("same-fence", "which another grant had"),
-        ("idle-release", "not to be had"),
+    let bugs: [(&str, &[&str]); 4] = [
+        ("blind-release", &["that must", "both hold"]),
+        ("blind-acquire", &["both hold"]),
+        ("same-fence", &["which another grant had"]),
+        ("idle-release", &["not to be had"]),
     ];
-    for (bug, words) in bugs {
+    for (bug, checks) in bugs {
         let output = demo(&format!("--seed 1 --seconds 2 --plant {bug}"));
         let text = text(&output);
         assert_eq!(output.status.code(), Some(1), "{bug}: {text}");
-        let is_told = text.lines().any(|line| line.contains("WRONG") && line.contains(words));
+        let tells = |line: &str| checks.iter().any(|words| line.contains(words));
+        let is_told = text.lines().any(|line| line.contains("WRONG") && tells(line));
         assert!(is_told, "{bug}: {text}");
         let last = text.lines().last().unwrap();
         assert!(

@@ -23,7 +23,23 @@ pub struct Retry {
     wait_nanos: u64,
     delay_min_nanos: u64,
     delay_max_nanos: u64,
+    first: First,
 }
+
+/// When the first attempt ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum First {
+    /// When its time is over, however short the wait.
+    InFull,
+    /// With the wait, as all others do.
+    WithTheWait,
+}
+
+/// The first ceiling of a delay that may be none at all.
+const CEILING_MIN_NANOS: u64 = 1_000_000;
+/// A waiter that is in queues asks again at least this often, because a queue that nobody joins is gone
+/// after a minute.
+const QUEUED_MAX_NANOS: u64 = 30_000_000_000;
 
 impl Retry {
     /// The shortest delay before the next attempt, unless told otherwise: a few round trips.
@@ -46,6 +62,7 @@ impl Retry {
             wait_nanos: u64::MAX,
             delay_min_nanos: nanos(Self::DELAY_MIN),
             delay_max_nanos: nanos(Self::DELAY_MAX),
+            first: First::InFull,
         }
     }
 
@@ -54,6 +71,20 @@ impl Retry {
     #[must_use]
     pub const fn within(wait: Duration) -> Self {
         Self { wait_nanos: nanos(wait), ..Self::attempts(NonZeroU32::MAX) }
+    }
+
+    /// The same, with a first attempt that ends when the wait ends, too: nothing is granted after it.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use redlatch_core::Retry;
+    ///
+    /// let wait = Duration::from_millis(20);
+    /// assert_ne!(Retry::within(wait).ending_in_time(), Retry::within(wait));
+    /// ```
+    #[must_use]
+    pub const fn ending_in_time(self) -> Self {
+        Self { first: First::WithTheWait, ..self }
     }
 
     /// The same, with at most `attempts_max` attempts.
@@ -71,6 +102,19 @@ impl Retry {
     /// When an `acquire` that began at `started` gives up.
     pub(crate) const fn give_up_at(&self, started: Instant) -> Instant {
         Instant::from_nanos(started.as_nanos().saturating_add(self.wait_nanos))
+    }
+
+    /// By when the `tries`-th attempt of an `acquire` that began at `started` is over at the latest.
+    pub(crate) fn attempt_ends_by(&self, started: Instant, tries: u32) -> Instant {
+        if tries == 1 && self.first == First::InFull {
+            Instant::MAX
+        } else {
+            self.give_up_at(started)
+        }
+    }
+
+    pub(crate) const fn attempts_max(&self) -> u32 {
+        self.attempts_max
     }
 
     /// When to try again after the attempt of `token`, the `tries`-th, was lost; `None` when that
@@ -101,7 +145,7 @@ impl Retry {
         token: &Token,
         useful: Option<Duration>,
     ) -> Option<Instant> {
-        let half = self.delay_max_nanos / 2;
+        let half = self.delay_max_nanos.min(QUEUED_MAX_NANOS) / 2;
         let own = half + share(half, jitter(token));
         let at = now.plus_nanos(useful_delay(own, jitter(token), useful));
         (at < give_up_at).then_some(at)
@@ -110,8 +154,9 @@ impl Retry {
     /// A random share of a ceiling that doubles with every try.
     fn own_delay(&self, tries: u32, jitter: u64) -> u64 {
         let doublings = tries.min(63);
-        let fits = doublings < self.delay_min_nanos.leading_zeros();
-        let ceiling = if fits { self.delay_min_nanos << doublings } else { u64::MAX };
+        let first = self.delay_min_nanos.max(CEILING_MIN_NANOS);
+        let fits = doublings < first.leading_zeros();
+        let ceiling = if fits { first << doublings } else { u64::MAX };
         let ceiling = ceiling.min(self.delay_max_nanos).max(self.delay_min_nanos);
         self.delay_min_nanos + share(ceiling - self.delay_min_nanos, jitter)
     }

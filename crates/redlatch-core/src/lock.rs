@@ -1,5 +1,6 @@
 //! The state machine: one resource, one holder.
 
+use core::fmt;
 use core::time::Duration;
 
 use crate::attempt::{Attempt, Decision};
@@ -81,13 +82,23 @@ const _: () = assert!(size_of::<Lock>() <= 528);
 /// What `acquire` was called with, and how it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Request {
-    nonce: [u8; 16],
+    nonce: Nonce,
     proposal: Option<Proposal>,
     started: Instant,
     /// The place in the queues of the nodes, if it waits there.
     place: Option<Place>,
     /// The largest fence that any node reported.
     heard: u64,
+}
+
+/// What makes tokens unique, and is as secret as they are.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Nonce([u8; 16]);
+
+impl fmt::Debug for Nonce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Nonce(..)")
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -116,7 +127,7 @@ impl Lock {
             attempts: 0,
             tries: 0,
             request: Request {
-                nonce: [0; 16],
+                nonce: Nonce([0; 16]),
                 proposal: None,
                 started: Instant::ZERO,
                 place: None,
@@ -139,18 +150,17 @@ impl Lock {
         let mut lock = Self::new(config);
         lock.now = now;
         lock.attempts = lease.token.attempt();
-        lock.request.nonce = lease.token.nonce();
-        let expiry_nanos = config.drift().expiry_nanos(config.ttl());
-        let margin_nanos = expiry_nanos.saturating_sub(config.validity_nanos());
-        let expires_at = lease.valid_until.plus_nanos(margin_nanos);
+        lock.request.nonce = Nonce(lease.token.nonce());
+        // What the other one sent last may have been done at this moment.
+        let expires_at = lock.expiry();
         lock.phase = Phase::Held(Hold::adopted(&config, now, lease, expires_at));
         lock.advance(now);
         lock
     }
 
-    /// The place that the next [`acquire`](Self::acquire) takes in the queues of the nodes while it waits;
-    /// without one, which is how a lock begins, it asks from time to time. Calls of the nodes are then to be
-    /// handed to [`handle_call`](Self::handle_call). It is kept until another is set.
+    /// The place that an [`acquire`](Self::acquire) takes in the queues of the nodes while it waits, from
+    /// its next refusal on; without one, which is how a lock begins, it asks from time to time. Calls of the
+    /// nodes are then to be handed to [`handle_call`](Self::handle_call). It is kept until another is set.
     pub const fn set_place(&mut self, place: Option<Place>) {
         self.request.place = place;
     }
@@ -172,7 +182,8 @@ impl Lock {
             return Err(WrongPhase::NotIdle);
         }
         let place = self.request.place;
-        self.request = Request { nonce, proposal, started: self.now, place, heard: 0 };
+        self.request =
+            Request { nonce: Nonce(nonce), proposal, started: self.now, place, heard: 0 };
         self.tries = 0;
         self.calls.take();
         // News of an earlier acquire that nobody asked for are no answer to this one.
@@ -202,17 +213,23 @@ impl Lock {
     /// # Errors
     /// [`WrongPhase::Idle`] if nothing is held or being acquired, as after [`Event::Lost`].
     pub fn release(&mut self, now: Instant) -> Result<(), WrongPhase> {
+        // Whoever gives up a wait begins no attempt that is due: it would know nothing of what is owed.
+        if let Phase::Waiting { mut cleanup, tally, .. } = self.phase {
+            self.now = self.now.max(now);
+            cleanup.advance(self.now, &mut self.rounds);
+            self.leave(cleanup);
+            self.emit(Event::Failed { cause: Cause::Cancelled, tally });
+            return Ok(());
+        }
         self.advance(now);
         match self.phase {
-            Phase::Idle | Phase::Releasing(_) => return Err(WrongPhase::Idle),
+            Phase::Idle | Phase::Waiting { .. } | Phase::Releasing(_) => {
+                return Err(WrongPhase::Idle);
+            }
             Phase::Acquiring(attempt) => {
                 let nodes = attempt.asked().union(self.calls.take().asked());
                 self.undo(attempt.token(), nodes, self.expiry(), Then::Nothing);
                 self.emit(Event::Failed { cause: Cause::Cancelled, tally: attempt.tally() });
-            }
-            Phase::Waiting { cleanup, tally, .. } => {
-                self.leave(cleanup);
-                self.emit(Event::Failed { cause: Cause::Cancelled, tally });
             }
             Phase::Held(hold) => {
                 // Nor are news of the lease, to whoever has given it up.
@@ -246,10 +263,13 @@ impl Lock {
 
     /// Tells a waiter that calls are heard from now on, for a driver that began to listen when it was first
     /// refused, and left its place out until then: its next attempt begins, and if that is lost as well, its
-    /// releases take the place (R18). At any other time it changes nothing.
+    /// releases take the place (R18). The last attempt waits for its time, because no place comes of it. At
+    /// any other time it changes nothing.
     pub fn handle_listening(&mut self, now: Instant) {
         self.advance(now);
-        if matches!(&self.phase, Phase::Waiting { cleanup, .. } if cleanup.queues()) {
+        let can_be_called = self.tries.saturating_add(1) < self.config.retry().attempts_max();
+        if matches!(&self.phase, Phase::Waiting { cleanup, .. } if can_be_called && cleanup.queues())
+        {
             self.retry_at_once();
         }
     }
@@ -301,7 +321,7 @@ impl Lock {
         if let Some((node, token)) = self.late.take() {
             self.rounds = self.rounds.wrapping_add(1);
             // Only this request's waiter has a place: what an earlier one left is released, not queued.
-            let is_ours = CAN_QUEUE && token.nonce() == self.request.nonce;
+            let is_ours = CAN_QUEUE && token.nonce() == self.request.nonce.0;
             let waits = match self.phase {
                 Phase::Acquiring(_) => true,
                 Phase::Waiting { cleanup, .. } => cleanup.queues(),
@@ -417,13 +437,12 @@ impl Lock {
         self.calls.on_attempt(self.config.quorum());
         let Request { nonce, proposal, started, heard, .. } = self.request;
         let elapsed = self.now.saturating_duration_since(started);
-        // The first attempt is made in full, however short the wait.
-        let give_up_at = if self.tries == 1 { Instant::MAX } else { self.give_up_at() };
+        let give_up_at = self.config.retry().attempt_ends_by(started, self.tries);
         self.phase = Phase::Acquiring(Attempt::new(
             &self.config,
             self.now,
             self.rounds,
-            Token::new(nonce, self.attempts),
+            Token::new(nonce.0, self.attempts),
             proposal.map(|proposal| proposal.advanced(elapsed, heard)),
             give_up_at,
         ));

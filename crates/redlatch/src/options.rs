@@ -126,6 +126,7 @@ impl<T: AsRef<[u8]>> FromIterator<T> for Resources {
 pub struct Options {
     pub(crate) ttl: Duration,
     wait: Option<Duration>,
+    first_attempt: FirstAttempt,
     attempts_max: Option<NonZeroU32>,
     delays: (Duration, Duration),
     node_timeout: Option<Duration>,
@@ -133,6 +134,15 @@ pub struct Options {
     drift: Drift,
     hold_max: Option<Duration>,
     fencing: Fencing,
+}
+
+/// When the first attempt ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FirstAttempt {
+    /// When its time is over, however short the wait.
+    InFull,
+    /// With the wait.
+    InTime,
 }
 
 /// Whether a fence is wanted.
@@ -156,6 +166,7 @@ impl Options {
         Self {
             ttl,
             wait: Some(Self::WAIT),
+            first_attempt: FirstAttempt::InFull,
             attempts_max: None,
             delays: (Retry::DELAY_MIN, Retry::DELAY_MAX),
             node_timeout: None,
@@ -244,13 +255,9 @@ impl Options {
         Self { hold_max: Some(self.hold_max.unwrap_or(Self::HOLD_MAX)), ..self }
     }
 
-    /// Ends within `left`, even if a node needs longer to answer.
+    /// Ends within `left`, the first attempt as well, even if a node needs longer to answer.
     pub(crate) fn within(self, left: Duration) -> Self {
-        let node_timeout = match self.node_timeout {
-            Some(node_timeout) => node_timeout.min(left),
-            None => usual_node_timeout(self.ttl).min(left),
-        };
-        Self { wait: Some(left), node_timeout: Some(node_timeout), ..self }
+        Self { wait: Some(left), first_attempt: FirstAttempt::InTime, ..self }
     }
 
     pub(crate) fn config(&self, quorum: Quorum) -> Result<Config, InvalidRequest> {
@@ -274,7 +281,11 @@ impl Options {
             (Some(wait), Some(attempts)) => Retry::within(wait).with_attempts_max(attempts),
             (None, Some(attempts)) => Retry::attempts(attempts),
         };
-        retry.with_delays(self.delays.0, self.delays.1)
+        let retry = retry.with_delays(self.delays.0, self.delays.1);
+        match self.first_attempt {
+            FirstAttempt::InFull => retry,
+            FirstAttempt::InTime => retry.ending_in_time(),
+        }
     }
 }
 
@@ -288,16 +299,4 @@ impl From<&Self> for Options {
     fn from(options: &Self) -> Self {
         options.clone()
     }
-}
-
-/// The usual time for a node to answer, as [`Config::new`] has it.
-fn usual_node_timeout(ttl: Duration) -> Duration {
-    let quorum = const {
-        match Quorum::of(1) {
-            Ok(quorum) => quorum,
-            Err(_) => panic!("one node is a quorum of itself"),
-        }
-    };
-    let config = Ttl::new(ttl).ok().and_then(|ttl| Config::new(quorum, ttl).ok());
-    config.map_or(Duration::MAX, |config| config.node_timeout())
 }

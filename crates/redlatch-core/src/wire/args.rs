@@ -1,5 +1,7 @@
 //! A list of byte strings, some of them written into a lent buffer.
 
+use core::fmt;
+
 use super::keys::{Keys, KeysError, OwnKey};
 use super::script::Script;
 use super::{Form, WireError};
@@ -22,11 +24,17 @@ static PAIRS: [[u8; 2]; 100] = {
     pairs
 };
 
-/// One Redis command: its name and arguments, in order.
-#[derive(Clone, Copy, Debug)]
+/// One Redis command: its name and arguments, in order. `Debug` hides them: a token is among them.
+#[derive(Clone, Copy)]
 pub struct Args<'a> {
     parts: [&'a [u8]; ARGS_MAX],
     len: usize,
+}
+
+impl fmt::Debug for Args<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Args({} parts)", self.len)
+    }
 }
 
 impl<'a> Args<'a> {

@@ -90,6 +90,12 @@ impl<'a> Keys<'a> {
             None => Ok(()),
         }
     }
+
+    /// Whether every name has a queue of its own in its slot: not `{b}`, whose queue would be that of `b`.
+    pub(super) fn have_queues(&self) -> bool {
+        let is_bare = |name: &&[u8]| hash_tag(name).is_some_and(|tag| tag.len() + 2 == name.len());
+        self.check_fence_keys().is_ok() && !self.names().iter().any(is_bare)
+    }
 }
 
 /// A key of the library's own for a resource, in parts.

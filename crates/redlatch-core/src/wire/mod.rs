@@ -140,8 +140,8 @@ pub enum Form {
 }
 
 /// One Redis value, as a node answered it. Attributes, maps and pushes have no place in an answer to
-/// these commands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// these commands. `Debug` hides strings: a token may be among them.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Value<'a> {
     /// Null, also a Lua `false`.
     Nil,
@@ -153,6 +153,18 @@ pub enum Value<'a> {
     Array(&'a [Value<'a>]),
     /// An error, beginning with its code.
     Error(&'a [u8]),
+}
+
+impl fmt::Debug for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nil => f.write_str("Nil"),
+            Self::Int(number) => write!(f, "Int({number})"),
+            Self::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
+            Self::Array(values) => f.debug_tuple("Array").field(values).finish(),
+            Self::Error(text) => write!(f, "Error({} bytes)", text.len()),
+        }
+    }
 }
 
 /// What a value means.
@@ -201,14 +213,14 @@ impl<'a> Wire<'a> {
     ///
     /// Not those of several keys: while one key is kept for a waiter and another is taken, calls would
     /// lead to nothing. Nor those in the plain dialect, to whose `SET … NX` a key that is kept for them is
-    /// taken as well; nor those of a name that has no key for a queue in its slot, because it has a `}`
-    /// but no hash tag.
+    /// taken as well; nor those of a name that has no queue of its own in its slot, because it has a `}`
+    /// but no hash tag, or is nothing but one (`{b}`, whose queue would be that of `b`).
     #[must_use]
     pub fn can_queue(&self) -> bool {
         CAN_QUEUE
             && matches!(self.dialect, Dialect::Scripts { .. })
             && self.keys.names().len() == 1
-            && self.keys.check_fence_keys().is_ok()
+            && self.keys.have_queues()
     }
 
     /// Bytes of a buffer that is large enough for every command.
@@ -284,7 +296,7 @@ impl<'a> Wire<'a> {
                 w.numbers(&[ttl.as_millis().into(), n, retention_ms]);
             }
             Op::Release { token, place } => {
-                let queued = if self.keys.check_fence_keys().is_ok() { names } else { &[] };
+                let queued = if self.keys.have_queues() { names } else { &[] };
                 w.script(&RELEASE, form, names, (QUEUE, queued), &[]);
                 w.token(&token);
                 w.number(n);

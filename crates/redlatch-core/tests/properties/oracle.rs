@@ -6,7 +6,7 @@ use redlatch_core::{
 };
 
 use crate::run::token_of;
-use crate::story::Setup;
+use crate::story::{MILLI, Setup};
 
 /// Says what is wrong, if `right` is false.
 macro_rules! ensure {
@@ -91,6 +91,10 @@ struct Node {
     /// When it was sent the acquire command.
     asked: Option<u64>,
     released: bool,
+    /// Its key may live as long as this, if the latest command that sets it was done at once.
+    lives_until: u64,
+    /// It said since then that the token is not in its key.
+    freed: bool,
     said: Option<Said>,
     /// The latest that it may be relied on, counting every yes that it ever gave (R1).
     promised_at_most: u64,
@@ -142,6 +146,19 @@ impl Oracle {
         self.tokens.iter_mut().find(|history| history.token == *token)
     }
 
+    /// Attempts of the current `acquire` that were handed out.
+    fn tries(&self) -> usize {
+        self.tokens.len() - self.acquire.map_or(0, |(_, first)| first)
+    }
+
+    fn tries_max(&self) -> usize {
+        match (self.setup.attempts_max, self.setup.wait) {
+            (None, None) => 1,
+            (None, Some(_)) => usize::MAX,
+            (Some(max), _) => max as usize,
+        }
+    }
+
     /// An `acquire` call was accepted.
     pub(crate) fn acquire_began(&mut self, now: u64, nonce: [u8; 16]) {
         self.nonce = nonce;
@@ -174,9 +191,9 @@ impl Oracle {
         }
     }
 
-    /// Calls are heard from now on.
+    /// Calls are heard from now on, which the last attempt does not care for.
     pub(crate) fn on_listening(&mut self) {
-        self.listening = true;
+        self.listening = self.tries() + 1 < self.tries_max();
     }
 
     /// It hears calls since the latest input, so that the next attempt is due (R18).
@@ -255,6 +272,7 @@ impl Oracle {
         let index = command.id.node().index();
         ensure!(index < self.setup.nodes, "{command:?} is for a node that there is not");
         let deadline = command.deadline.as_nanos();
+        let lives_until = now.saturating_add(self.setup.ttl_ms * MILLI);
         let limit = now.saturating_add(self.setup.node_timeout);
         ensure!(deadline <= limit, "{command:?} may take longer than a node may (R9)");
         match command.op {
@@ -264,25 +282,22 @@ impl Oracle {
                     "{command:?}: another ttl"
                 );
                 ensure!(lease.is_none(), "{command:?} while the lock is held");
-                let first = self.acquire.map_or(0, |(_, first)| first);
                 if self.of(&token).is_none() {
                     if self.is_tidy {
                         self.attempt_began(now)?;
                     }
                     self.tokens.push(History::new(token, proposal.is_some(), deadline));
                 }
-                let tries = self.tokens.len() - first;
-                let tries_max = match (self.setup.attempts_max, self.setup.wait) {
-                    (None, None) => 1,
-                    (None, Some(_)) => usize::MAX,
-                    (Some(max), _) => max as usize,
-                };
-                ensure!(tries <= tries_max, "{command:?} is one attempt too many (R13)");
+                ensure!(
+                    self.tries() <= self.tries_max(),
+                    "{command:?} is one attempt too many (R13)"
+                );
                 let is_last = self.tokens.last().is_some_and(|history| history.token == token);
                 ensure!(is_last, "{command:?} is of an earlier attempt (R3)");
                 let Some(history) = self.of(&token) else { return Ok(()) };
                 ensure!(!history.over, "{command:?} has a token that was given up (R3)");
                 ensure!(history.granted.is_none(), "{command:?} has a token of a lease (R3)");
+                history.nodes[index].sets_key(lives_until);
                 let asked = history.nodes[index].asked.replace(now);
                 ensure!(asked.is_none(), "{command:?} was handed out before");
             }
@@ -315,6 +330,7 @@ impl Oracle {
                     Extension { deadline, asked: [false; NODES_MAX], said: [None; NODES_MAX] }
                 });
                 extension.asked[index] = true;
+                history.nodes[index].sets_key(lives_until);
             }
             Op::Release { token, place } => {
                 ensure!(place.is_none() || place == self.place, "{command:?}: another place");
@@ -381,7 +397,12 @@ impl Oracle {
                     node.promised_at_least = node.promised_at_least.max(promise);
                 }
             }
-            Op::Release { .. } => {}
+            Op::Release { token, .. } => {
+                if matches!(said(reply), Said::Applied | Said::Refused) {
+                    let undone = self.tokens.iter_mut().filter(|of| undoes(&token, &of.token));
+                    undone.for_each(|history| history.nodes[index].freed = true);
+                }
+            }
         }
     }
 
@@ -584,6 +605,17 @@ impl Oracle {
         Ok(())
     }
 
+    /// No token is left on any node, as far as nodes said and time tells (R12). Holds when the lock of a
+    /// driver that drains is idle.
+    pub(crate) fn check_idle(&self, now: u64) -> Check {
+        for history in &self.tokens {
+            let left = |node: &Node| node.asked.is_some() && !node.freed && now < node.lives_until;
+            let left = history.nodes.iter().position(left);
+            ensure!(left.is_none(), "idle, and node {left:?} may have {:?} (R12)", history.token);
+        }
+        Ok(())
+    }
+
     /// Every node that was asked for the last token has been sent a release (R4, R12). Holds when a
     /// driver that drains has been told that it is over.
     pub(crate) fn check_undone(&self, how: &str) -> Check {
@@ -623,6 +655,12 @@ impl History {
 }
 
 impl Node {
+    /// It is sent a command that sets the key.
+    fn sets_key(&mut self, lives_until: u64) {
+        self.lives_until = lives_until;
+        self.freed = false;
+    }
+
     fn hear(&mut self, reply: &Reply, counts: bool) {
         if let Reply::Applied { fence: Some(fence) } = reply {
             self.reports.push(*fence);

@@ -394,6 +394,9 @@ impl Run {
             self.oracle.check_undone("released")?;
             self.oracle.check_left("over")?;
         }
+        if self.tidy && self.lock.is_idle() {
+            self.oracle.check_idle(self.now)?;
+        }
         let timeout = self.lock.poll_timeout();
         self.transcript.push(Line::Timeout(timeout));
         let now = Instant::from_nanos(self.now);

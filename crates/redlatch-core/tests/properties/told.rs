@@ -7,7 +7,7 @@ const NO: Answer = Answer::Refused(None, Number::None);
 const ACQUIRE: What = What::Acquire { proposal: None };
 
 /// Each with what went wrong.
-pub(crate) fn told() -> [(&'static str, Story); 7] {
+pub(crate) fn told() -> [(&'static str, Story); 8] {
     [
         ("the failure of one acquire was told as the answer to the next", another_acquire()),
         ("a lease was told to be at risk after its release", at_risk_after_release()),
@@ -16,6 +16,7 @@ pub(crate) fn told() -> [(&'static str, Story); 7] {
         ("the oracle took a call for older than the attempt that was due before it", late_call()),
         ("a waiter that was gone was put into a queue, where nobody took it out", gone_waiter()),
         ("whoever gave up at the moment of a refusal was put into the queues", late_release()),
+        ("whoever gave up when the next attempt was due left a node alone", release_when_due()),
     ]
 }
 
@@ -109,6 +110,19 @@ fn late_release() -> Story {
         step(When::Now, ACQUIRE),
         step(When::Now, What::Answers { nodes: 1, answer: NO }),
         step(When::Now, What::Answers { nodes: 2, answer: YES }),
+        step(When::Timeout(0), What::Release),
+    ];
+    Story { setup, steps }
+}
+
+/// One node of three has the key, none has confirmed that it is gone.
+fn release_when_due() -> Story {
+    let setup =
+        Setup { attempts_max: Some(2), nodes: 3, delay_min: 10 * MILLI, ..Setup::default() };
+    let steps = vec![
+        step(When::Now, ACQUIRE),
+        step(When::Now, What::Answers { nodes: 1, answer: YES }),
+        step(When::Timeout(0), What::Timeout),
         step(When::Timeout(0), What::Release),
     ];
     Story { setup, steps }

@@ -145,6 +145,18 @@ fn a_waiter_that_is_heard_from_now_on_asks_again_at_once() {
     assert_eq!(told(&rig.commands()), [("acquire", 3)]);
 }
 
+/// R13, R18: no place comes of the last attempt, so it is not made earlier than is useful.
+#[test]
+fn being_heard_does_not_hurry_the_last_attempt() {
+    let mut rig = queuing(3, attempts(2));
+    rig.acquire();
+    rig.answers(0..2, NO);
+    rig.commands();
+    let before = rig.lock;
+    rig.listening();
+    assert_eq!(rig.lock, before);
+}
+
 #[test]
 fn being_heard_changes_nothing_for_whoever_does_not_queue() {
     let mut rig = queuing(3, attempts(9));
@@ -259,6 +271,19 @@ fn a_waiter_in_a_majority_of_queues_asks_seldom() {
             assert!((ms(400)..=ms(800)).contains(&at), "{at:?}");
         }
     }
+}
+
+/// R18: a queue that nobody joins is gone after a minute, so a waiter with longer delays renews its place.
+#[test]
+fn a_waiter_asks_before_its_place_is_gone() {
+    let patient = attempts(9).with_delays(DELAY_MIN, Duration::from_secs(600));
+    let mut rig = Rig::new(config(3).with_retry(patient));
+    rig.lock.set_place(Some(SINCE));
+    rig.acquire();
+    rig.answers(0..2, NO);
+    rig.answers(0..3, YES);
+    let at = rig.lock.poll_timeout().expect("polling is the safety net");
+    assert!((ms(15_000)..=ms(30_000)).contains(&at), "{at:?}");
 }
 
 /// R18, R13: a place is no reason to wait for longer than was asked for.

@@ -222,6 +222,42 @@ fn delays_are_a_random_share_of_a_growing_ceiling() {
     }
 }
 
+/// R13: delays that begin at nothing grow as well.
+#[test]
+fn a_ceiling_of_nothing_grows() {
+    let retry = attempts(12).with_delays(Duration::ZERO, millis(200));
+    let mut lock = Lock::new(config(1).with_retry(retry));
+    let mut now = ms(0);
+    lock.acquire(now, nonce_of(1), None).unwrap();
+    let mut longest = Duration::ZERO;
+    for tries in 1..12_u32 {
+        let at = lose(&mut lock, now, NO).expect("a further try");
+        let delay = at.saturating_duration_since(now);
+        assert!(delay <= millis((1 << tries).min(200)), "{delay:?} after {tries} tries");
+        longest = longest.max(delay);
+        now = at;
+        lock.handle_timeout(now);
+    }
+    assert!(longest > millis(50), "{longest:?}");
+}
+
+/// R13: the first attempt is made in full, however short the wait, unless it was asked to end in time.
+#[test]
+fn a_first_attempt_that_ends_in_time_grants_nothing_after_it() {
+    for (retry, ends) in [
+        (Retry::within(millis(40)), ms(NODE_TIMEOUT)),
+        (Retry::within(millis(40)).ending_in_time(), ms(40)),
+    ] {
+        let mut rig = Rig::new(config(3).with_retry(retry));
+        rig.acquire();
+        assert_eq!(rig.last_acquire(0).deadline, ends);
+        rig.answer(0, YES);
+        rig.timeout_at(40);
+        rig.answer(1, YES);
+        assert_eq!(rig.lock.lease().is_some(), ends > ms(40));
+    }
+}
+
 /// R13: a refusal tells how long the key still lives, and the wait is no shorter than useful; but
 /// holders mostly release early, so the waiter's own delay caps it.
 #[test]

@@ -2,13 +2,13 @@
 
 use redlatch_core::wire::{
     ACQUIRE, Compare, DECLARE_FRESH, Dialect, EXTEND, Form, INSPECT, Keys, RELEASE, SCRIPTS, SEAL,
-    Script, Wire, WireError, encode_declare_fresh,
+    Script, Value, Wire, WireError, encode_declare_fresh,
 };
-use redlatch_core::{Fence, Op, Place, Proposal, Token, Ttl};
+use redlatch_core::{Config, Fence, Instant, Lock, Op, Place, Proposal, Quorum, Token, Ttl};
 
 use crate::{
     COMPARES, GUARDED, HEX, OPS, TOKEN, acquire, acquire_fenced, extend, extend_fenced, release,
-    release_queued, seal,
+    release_queued, seal, ttl,
 };
 
 fn wire<'a>(names: &[&'a [u8]], dialect: Dialect) -> Wire<'a> {
@@ -81,7 +81,7 @@ fn scripts_take_their_arguments_in_order() {
     let day = 24 * 60 * 60 * 1000;
     let long = 2 * day;
     let plain = Dialect::SCRIPTS;
-    let table: [Case<'_>; 19] = [
+    let table: [Case<'_>; 20] = [
         (&[b"r"], plain, acquire, format!("ACQUIRE 1 r TOKEN 30000 1 0 {long} 0")),
         (
             &[b"r"],
@@ -163,6 +163,8 @@ fn scripts_take_their_arguments_in_order() {
         ),
         (&[b"a}b"], plain, release, "RELEASE 1 a}b TOKEN 1".to_owned()),
         (&[b"a}b"], plain, release_queued, "RELEASE 1 a}b TOKEN 1".to_owned()),
+        // The queue of `{b}` would be that of `b`.
+        (&[b"{b}"], plain, release_queued, "RELEASE 1 {b} TOKEN 1".to_owned()),
     ];
     for (names, dialect, op, expected) in table {
         assert_eq!(encoded(names, dialect, &op(), Form::Sha1), format!("EVALSHA {expected}"));
@@ -206,7 +208,7 @@ fn waiters_of_one_key_with_scripts_can_queue_and_no_others() {
             assert!(!wire(names, Dialect::Plain { compare }).can_queue());
         }
     }
-    for names in [&[b"{o}:a".as_slice(), b"{o}:b"][..], &[b"a}b"]] {
+    for names in [&[b"{o}:a".as_slice(), b"{o}:b"][..], &[b"a}b"], &[b"{o}"]] {
         assert!(!wire(names, Dialect::SCRIPTS).can_queue());
     }
 }
@@ -236,6 +238,30 @@ fn a_name_without_a_place_for_its_fence_is_refused() {
         assert!(matches!(error, WireError::Keys(_)), "{error}");
     }
     assert!(wire.encode(&acquire(), Form::Sha1, &mut [0; 512]).is_ok(), "but locked without one");
+}
+
+/// R3: whoever knows a token, or its nonce, can release the lock.
+#[test]
+fn debug_shows_no_token() {
+    let one = Config::new(Quorum::of(1).unwrap(), ttl()).unwrap();
+    let mut lock = Lock::new(one);
+    lock.acquire(Instant::ZERO, TOKEN.nonce(), None).unwrap();
+    let mut buffer = [0; 512];
+    let args = wire(&[b"r"], Dialect::SCRIPTS).encode(&release(), Form::Sha1, &mut buffer).unwrap();
+    let hex = TOKEN.to_hex();
+    let shown = [
+        format!("{lock:?} {:?}", lock.poll_command()),
+        format!("{args:?}"),
+        format!("{:?}", Value::Array(&[Value::Bytes(&hex), Value::Error(&hex)])),
+    ];
+    let bytes = format!("{:?}", TOKEN.nonce());
+    let digits = str::from_utf8(&hex[..32]).unwrap();
+    let hex_bytes = format!("{:?}", &hex[..8]);
+    for text in shown {
+        for secret in [bytes.trim_matches(['[', ']']), digits, hex_bytes.trim_matches(['[', ']'])] {
+            assert!(!text.contains(secret), "{text}");
+        }
+    }
 }
 
 #[test]
