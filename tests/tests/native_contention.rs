@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use redlatch::{AcquireError, Credentials, Guard, Options, Redlatch};
-use redlatch_tests::{ClientAuth, Cluster, Owner, PATIENCE, RedisServer, eventually};
+use redlatch_tests::{
+    ClientAuth, Cluster, Connections, FaultProxy, Owner, PATIENCE, RedisServer, eventually,
+};
 use tokio::task::JoinHandle;
 
 /// Longest time in which anything may end. No test measures time: this only tells an end from a
@@ -274,6 +276,31 @@ async fn a_client_that_was_cut_off_listens_again() {
     }
     guard.release().await.expect("a release");
     drop(granted(waiting).await);
+}
+
+/// Its connection for calls may be back before the one for commands, which nobody has needed yet.
+#[tokio::test]
+async fn a_node_that_was_away_queues_waiters_again() {
+    let server = RedisServer::start();
+    let proxy = FaultProxy::start(&server);
+    let ours = Redlatch::new([server.url()]).expect("a client");
+    let theirs = Redlatch::new([proxy.url()]).expect("a client");
+    listening(&theirs, [&server]).await;
+    let guard = hold(&ours, [&server], "job").await;
+    let early = wait(&theirs, "job", hourly());
+    queued([&server], "job", 1).await;
+    proxy.connections(Connections::Refuse);
+    proxy.reset_all();
+    let inspection = theirs.inspect("job").await.expect("a good name");
+    assert!(inspection.nodes[0].sighting.is_err(), "it is known to be away");
+    eventually("nothing listens", async || channels(&server).is_empty()).await;
+    proxy.heal();
+    eventually("it listens again", async || channels(&server).len() == 1).await;
+    let late = wait(&theirs, "job", often());
+    queued([&server], "job", 2).await;
+    guard.release().await.expect("a release");
+    granted(early).await.release().await.expect("a release");
+    drop(granted(late).await);
 }
 
 /// A client that may not listen from now on: its connections are closed, and calls go nowhere.

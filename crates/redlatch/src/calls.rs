@@ -66,7 +66,7 @@ pub(crate) enum Heard {
 /// The connection on which one node calls.
 #[derive(Default)]
 struct Ear {
-    /// Which of the node's other connections it goes with, if it is there: see [`Ear::hears`].
+    /// Which of the node's other connections it goes with, if it is open: see [`Ear::hears`].
     with: AtomicU64,
     /// Told when it is of no use any more.
     is_over: Arc<Notify>,
@@ -285,10 +285,12 @@ async fn attend(calls: Weak<Calls>, id: NodeId, node: Arc<Node>) {
             Some((calls.channel()?, calls.ears.get(id.index())?.is_over.clone()))
         });
         let Some((channel, is_over)) = told else { return };
-        let generation = node.generation();
         let heard = hears(calls.clone(), id, is_over.clone());
-        if let Ok(_connection) = node.listen(&channel, heard).await {
-            let _listening = Listening::begin(&calls, id, generation.or_else(|| node.generation()));
+        // The other connection comes first: without it, it is not known whose calls these are.
+        if let Ok(generation) = node.connect_if_down().await
+            && let Ok(_connection) = node.listen(&channel, heard).await
+        {
+            let _listening = Listening::begin(&calls, id, generation);
             delay = min;
             until_useless(&calls, &is_over).await;
         }
@@ -353,9 +355,9 @@ struct Listening<'a> {
 }
 
 impl<'a> Listening<'a> {
-    fn begin(calls: &'a Weak<Calls>, id: NodeId, generation: Option<u64>) -> Self {
+    fn begin(calls: &'a Weak<Calls>, id: NodeId, generation: u64) -> Self {
         let this = Self { calls, id };
-        this.tell(generation);
+        this.tell(Some(generation));
         this
     }
 

@@ -201,6 +201,11 @@ impl Node {
         }
     }
 
+    /// As [`generation`](Self::generation), of a connection that is made if there is none, and it is time.
+    pub(crate) async fn connect_if_down(self: &Arc<Self>) -> Result<u64, Failure> {
+        Ok(self.link().await?.generation)
+    }
+
     /// Whether it can call: a connection of ours can be made, and all who listen are its own. What one
     /// server of a Redis Cluster publishes reaches those at the others, but it does not count them.
     pub(crate) const fn can_be_listened_to(&self) -> bool {
