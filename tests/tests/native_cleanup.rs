@@ -14,7 +14,7 @@ use std::time::Duration;
 use redlatch::{AcquireError, Options, Redlatch, ReleaseError};
 use redlatch_core::wire::{ACQUIRE, EXTEND, RELEASE};
 use redlatch_tests::{
-    Connections, Fault, FaultProxy, Match, Owner, RedisServer, Rule, Then, eventually,
+    Cluster, Connections, Fault, FaultProxy, Match, Owner, RedisServer, Rule, Then, eventually,
     unique_resource,
 };
 use tokio::io::AsyncReadExt;
@@ -22,7 +22,8 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use native::{
-    FOREVER, Nodes, STRANGER, connected, count, endless, ends, is_run, runs, settled, take,
+    FOREVER, Nodes, STRANGER, connected, count, endless, ends, is_run, load_scripts, runs, settled,
+    take,
 };
 
 /// Patience with nodes that are known to be silent, and the first interval after which they are asked
@@ -435,6 +436,85 @@ async fn drop_when<T>(future: impl Future<Output = T>, moment: impl Future<Outpu
         }
     })
     .await;
+}
+
+/// The places in the queue of `resource` on a server.
+fn places(server: &RedisServer, resource: &str) -> usize {
+    server.query(&["ZCARD", &format!("redlatch:queue:{{{resource}}}")])
+}
+
+/// Waits for `resource`, which is taken, until each of these has been asked to queue that; then gives up.
+async fn wait_in_vain(redlatch: &Redlatch, servers: &Cluster, resource: &str) {
+    let options = endless().retry_delay(ms(1), ms(20)).wait(FOREVER);
+    let queued = eventually("it is queued", async || {
+        servers.iter().all(|server| places(server, resource) == 1)
+    });
+    drop_when(redlatch.acquire(resource, options), queued).await;
+    eventually("it left", async || servers.iter().all(|it| places(it, resource) == 0)).await;
+}
+
+/// R18: in whatever order the releases come that waited for a connection.
+#[tokio::test]
+async fn a_release_that_is_repeated_after_the_last_one_leaves_no_place() {
+    let nodes = Nodes::start(3);
+    let urls = nodes.proxies.iter().map(FaultProxy::url);
+    let builder = urls.fold(Redlatch::builder(), |builder, url| builder.node(url));
+    let redlatch = builder.connect_timeout(FOREVER).build().expect("a client");
+    connected(&redlatch).await;
+    let (warm, resource) = (unique_resource("warm"), unique_resource("place"));
+    nodes.servers.iter().for_each(|server| take(server, &warm));
+    wait_in_vain(&redlatch, &nodes.servers, &warm).await;
+    nodes.proxies.iter().for_each(FaultProxy::clear_log);
+    take(&nodes.servers[1], &resource);
+    take(&nodes.servers[2], &resource);
+    // The first release to the second node breaks its connection, and the next one takes its time.
+    let broken = nodes.proxies[1].inject(runs(RELEASE).nth(1), Fault::DropRequest(Then::Reset));
+    nodes.proxies[1].connections(Connections::Hang);
+    // The first node owes answers until all have been asked to forget the waiter.
+    let owed = nodes.proxies[0].inject(runs(ACQUIRE).nth(1), Fault::HoldReply);
+    let releases = async |node: usize, times| {
+        let asked = async || count(&nodes.proxies[node], RELEASE) == times;
+        eventually("so many releases", asked).await;
+    };
+    let options = endless().retry_delay(FOREVER, FOREVER).wait(10 * FOREVER);
+    let refused = async {
+        broken.wait_struck(1).await;
+        releases(2, 1).await;
+    };
+    drop_when(redlatch.acquire(&resource, options), refused).await;
+    releases(2, 2).await;
+    owed.release();
+    // Its yes came late, so it is asked once more.
+    releases(0, 3).await;
+    nodes.proxies[1].connections(Connections::Pass);
+    settled(&redlatch).await;
+    assert_eq!(nodes.servers.iter().map(|it| places(it, &resource)).sum::<usize>(), 0);
+}
+
+/// R18: as well where it is repeated because the node did not have the script.
+#[tokio::test]
+async fn a_release_whose_script_is_sent_after_the_last_one_leaves_no_place() {
+    let nodes = Nodes::start(1);
+    let redlatch = nodes.connect().await;
+    let (proxy, server) = (&nodes.proxies[0], &nodes.servers[0]);
+    let (warm, resource) = (unique_resource("warm"), unique_resource("place"));
+    take(server, &warm);
+    wait_in_vain(&redlatch, &nodes.servers, &warm).await;
+    take(server, &resource);
+    server.command(&["SCRIPT", "FLUSH"]);
+    let missing = proxy.inject(runs(RELEASE).nth(1), Fault::HoldReply);
+    let last = proxy.inject(runs(RELEASE).nth(1), Fault::HoldReply);
+    let options = endless().retry_delay(FOREVER, FOREVER).wait(10 * FOREVER);
+    let refused = async {
+        missing.wait_answered(1).await;
+        load_scripts(server);
+    };
+    drop_when(redlatch.acquire(&resource, options), refused).await;
+    last.wait_answered(1).await;
+    missing.release();
+    last.release();
+    settled(&redlatch).await;
+    assert_eq!(places(server, &resource), 0);
 }
 
 /// A lease that only a bare majority had would not outlive one node more.

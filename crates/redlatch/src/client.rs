@@ -393,8 +393,7 @@ impl Redlatch {
     }
 
     fn subject(&self, resources: Resources) -> Arc<Subject> {
-        let (nodes, dialect) = (self.inner.nodes.clone(), self.inner.dialect);
-        Arc::new(Subject { nodes, resources, dialect })
+        Arc::new(Subject::new(self.inner.nodes.clone(), resources, self.inner.dialect))
     }
 }
 

@@ -60,6 +60,29 @@ pub(crate) struct Subject {
     pub(crate) nodes: Arc<[Arc<Node>]>,
     pub(crate) resources: Resources,
     pub(crate) dialect: NodeDialect,
+    /// Set once nobody waits for the lock any more.
+    is_wait_over: AtomicBool,
+}
+
+impl Subject {
+    pub(crate) const fn new(
+        nodes: Arc<[Arc<Node>]>,
+        resources: Resources,
+        dialect: NodeDialect,
+    ) -> Self {
+        Self { nodes, resources, dialect, is_wait_over: AtomicBool::new(false) }
+    }
+
+    /// What is to be sent at this moment for `op`, which may have been held up. A release that was to put
+    /// its waiter into a queue must not do so after the one that took it out for good (R18).
+    pub(crate) fn by_now(&self, op: &Op) -> Op {
+        if let Op::Release { token, place: Some(_) } = *op
+            && self.is_wait_over.load(Ordering::Relaxed)
+        {
+            return Op::Release { token, place: None };
+        }
+        *op
+    }
 }
 
 /// The dialect, as far as it does not depend on the node.
@@ -354,6 +377,7 @@ impl Loop {
             // R12: nobody believes in it any more when the first node is told.
             self.driver.status.send_replace(Status::Ended);
             self.driver.meter.ended(End::Released);
+            self.end_wait();
         }
         is_given_up
     }
@@ -394,7 +418,7 @@ impl Loop {
                         self.renew_at = spread::first_renewal(config, clock::now(), &lease);
                     }
                     self.driver.status.send_replace(Status::Held { lease, risk: Risk::None });
-                    self.driver.waiter = None;
+                    self.end_wait();
                     if let Some(acquirer) = self.driver.acquirer.take() {
                         // Whoever does not take the grant has dropped its requests as well.
                         tell(acquirer, Ok(lease));
@@ -403,7 +427,7 @@ impl Loop {
                 Event::Retrying { .. } => {}
                 Event::Failed { cause, .. } => {
                     let error = self.acquire_error(cause);
-                    self.driver.waiter = None;
+                    self.end_wait();
                     if let Some(acquirer) = self.driver.acquirer.take() {
                         tell(acquirer, Err(error));
                     }
@@ -429,6 +453,11 @@ impl Loop {
                 Event::Released(released) => self.released(released),
             }
         }
+    }
+
+    fn end_wait(&mut self) {
+        self.driver.subject.is_wait_over.store(true, Ordering::Relaxed);
+        self.driver.waiter = None;
     }
 
     fn set_risk(&mut self, now: Risk) {

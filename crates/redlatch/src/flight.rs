@@ -120,7 +120,7 @@ impl Flights {
         }
     }
 
-    /// All of them: a command that was never polled was not sent.
+    /// All of them, in the order in which they were launched: a command that was never polled was not sent.
     fn poll_all(&mut self, cx: &mut Context<'_>) {
         let mut index = 0;
         while let Some(flight) = self.flights.get_mut(index) {
@@ -128,7 +128,7 @@ impl Flights {
                 index += 1;
                 continue;
             };
-            let Flight { id, op, .. } = self.flights.swap_remove(index);
+            let Flight { id, op, .. } = self.flights.remove(index);
             let (reply, failure) = match result {
                 Ok(reply) => (reply, None),
                 Err(failure) => (Reply::Unknown, Some(failure)),
@@ -247,8 +247,9 @@ async fn ask_in(
     forms: &[Form],
 ) -> Result<Reply, Trouble> {
     for form in forms {
-        let command = encode(subject, dialect, op, *form)?;
-        match value::decode(node.send(link, command).await, |value| dialect.decode(op, value))? {
+        let op = subject.by_now(op);
+        let command = encode(subject, dialect, &op, *form)?;
+        match value::decode(node.send(link, command).await, |value| dialect.decode(&op, value))? {
             Answer::Reply(Reply::Unknown) => break,
             Answer::Reply(reply) => return Ok(reply),
             Answer::ScriptMissing => {}
