@@ -473,19 +473,27 @@ impl Loop {
     /// Late answers lengthen a lease without an event (R1). What a guard sees must not lag behind; and
     /// if one has seen the lease's end before the news came, the end stands (R11).
     fn show_lease(&mut self) {
-        let Some(lease) = self.driver.lock.lease() else { return };
-        let Status::Held { lease: seen, risk } = *self.driver.status.borrow() else { return };
-        if lease.valid_until <= seen.valid_until {
-            return;
-        }
-        if self.driver.seen_over.load(Ordering::SeqCst) {
+        let Some(longer) = self.driver.lock.lease() else { return };
+        let seen_over = &self.driver.seen_over;
+        let mut is_over = false;
+        self.driver.status.send_if_modified(|status| {
+            let Status::Held { lease, .. } = status else { return false };
+            if longer.valid_until <= lease.valid_until {
+                return false;
+            }
+            // Nobody looks while this is decided.
+            is_over = seen_over.load(Ordering::SeqCst);
+            if !is_over {
+                *lease = longer;
+            }
+            !is_over
+        });
+        if is_over {
             // It was to be lost at the instant that was seen.
             self.lost(Loss::Expired);
             if self.driver.lock.release(clock::now()).is_ok() {
                 self.send_commands();
             }
-        } else {
-            self.driver.status.send_replace(Status::Held { lease, risk });
         }
     }
 

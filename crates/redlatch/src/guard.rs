@@ -197,7 +197,9 @@ impl LeaseView {
     /// How long the lock is still held if it is not extended; zero if it is not held.
     #[must_use]
     pub fn remaining(&self) -> Duration {
-        let Status::Held { lease, .. } = *self.status.borrow() else { return Duration::ZERO };
+        // Until this has been noted, the driver shows no longer lease.
+        let status = self.status.borrow();
+        let Status::Held { lease, .. } = *status else { return Duration::ZERO };
         let remaining = clock::until(lease.valid_until);
         if remaining.is_zero() {
             self.seen_over.store(true, Ordering::SeqCst);
