@@ -169,8 +169,12 @@ impl Redlatch {
     ///
     /// A lease that has ended cannot be adopted: somebody else may have held the lock since.
     ///
+    /// How long it may be held ([`Options::renew_up_to`]) is counted from now on: what it was held for
+    /// before does not travel with it. Those who hand a lease on and on bound that themselves.
+    ///
     /// # Errors
-    /// [`AdoptError`].
+    /// [`AdoptError::Invalid`] if the parts are no lease of these nodes, or the options contradict each
+    /// other; [`AdoptError::Lost`] if the lease has ended.
     pub fn adopt(&self, parts: &LeaseParts, options: &Options) -> Result<Guard, AdoptError> {
         let options = options.clone().ttl(parts.ttl);
         let (driver, guard) = self.adopted(parts, &options)?;
@@ -184,8 +188,9 @@ impl Redlatch {
     /// Releases a lease that was handed over, whether or not it has ended.
     ///
     /// # Errors
-    /// [`AdoptError::Invalid`] if the parts are no lease of these nodes,
-    /// [`AdoptError::Release`] as of [`Guard::release`].
+    /// [`AdoptError::Invalid`] if the parts are no lease of these nodes; [`AdoptError::Lost`] if the
+    /// lease had ended: its keys are released all the same, in the background; [`AdoptError::Release`] as
+    /// of [`Guard::release`].
     pub async fn release(&self, parts: &LeaseParts) -> Result<(), AdoptError> {
         let (driver, guard) = self.adopted(parts, &Options::new(parts.ttl))?;
         let held = driver.lock.lease().is_some();

@@ -398,9 +398,9 @@ impl std::error::Error for BuildError {}
 pub enum AdoptError {
     /// The lease has ended; somebody else may have held the lock since.
     Lost(Loss),
-    /// The parts are no lease of these nodes.
+    /// The parts are no lease of these nodes, or the options contradict each other.
     Invalid(InvalidRequest),
-    /// The release was not confirmed.
+    /// The release was not confirmed, or the lease ended just before it.
     Release(ReleaseError),
 }
 

@@ -214,7 +214,8 @@ impl Options {
         Self { drift, ..self }
     }
 
-    /// Renews the lock by itself until it has been held for `hold_max`; then it is lost.
+    /// Renews the lock by itself until it has been held for `hold_max`, since it was granted or
+    /// [adopted](crate::Redlatch::adopt); then it is lost.
     #[must_use]
     pub const fn renew_up_to(self, hold_max: Duration) -> Self {
         Self { hold_max: Some(hold_max), ..self }
