@@ -9,7 +9,8 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use redlatch::{AcquireError, Credentials, Guard, Options, Redlatch};
 use redlatch_tests::{
-    ClientAuth, Cluster, Connections, FaultProxy, Owner, PATIENCE, RedisServer, eventually,
+    ClientAuth, Cluster, Connections, Fault, FaultProxy, Match, Owner, PATIENCE, RedisServer, Then,
+    eventually,
 };
 use tokio::task::JoinHandle;
 
@@ -301,6 +302,19 @@ async fn a_node_that_was_away_queues_waiters_again() {
     guard.release().await.expect("a release");
     granted(early).await.release().await.expect("a release");
     drop(granted(late).await);
+}
+
+/// What is told of one connection for calls is not taken for news of the next.
+#[tokio::test]
+async fn a_connection_that_breaks_while_it_is_made_does_not_end_the_next() {
+    let server = RedisServer::start();
+    let proxy = FaultProxy::start(&server);
+    let redlatch = Redlatch::new([proxy.url()]).expect("a client");
+    let first = Match::command("SUBSCRIBE").nth(1);
+    let broken = proxy.inject(first, Fault::DropRequest(Then::Reset));
+    listening(&redlatch, [&server]).await;
+    redlatch.shutdown().await;
+    assert_eq!((broken.struck(), proxy.count("SUBSCRIBE")), (1, 2));
 }
 
 /// A client that may not listen from now on: its connections are closed, and calls go nowhere.

@@ -68,8 +68,9 @@ pub(crate) enum Heard {
 struct Ear {
     /// Which of the node's other connections it goes with, if it is open: see [`Ear::hears`].
     with: AtomicU64,
-    /// Told when it is of no use any more.
-    is_over: Arc<Notify>,
+    /// Told when it is of no use any more. Each connection has its own: what is told late of one that has
+    /// gone must not end the next.
+    is_over: Mutex<Arc<Notify>>,
     /// What opens it, while anybody waits.
     attendant: Mutex<Option<AbortHandle>>,
 }
@@ -79,8 +80,13 @@ impl Ear {
     /// That of a node in memory.
     const ALWAYS: u64 = u64::MAX;
 
-    fn open(&self, generation: Option<u64>) {
-        self.with.store(generation.map_or(Self::CLOSED, |it| it + 1), Ordering::Relaxed);
+    fn open(&self, generation: u64, is_over: Arc<Notify>) {
+        *lock(&self.is_over) = is_over;
+        self.with.store(generation + 1, Ordering::Relaxed);
+    }
+
+    fn close(&self) {
+        self.with.store(Self::CLOSED, Ordering::Relaxed);
     }
 
     /// Whether a call of the node would be heard now. If the node's other connection had to be replaced,
@@ -92,7 +98,7 @@ impl Ear {
             with => {
                 let is_with = node.generation().is_some_and(|generation| with == generation + 1);
                 if !is_with {
-                    self.is_over.notify_one();
+                    lock(&self.is_over).notify_one();
                 }
                 is_with
             }
@@ -161,7 +167,7 @@ impl Calls {
     pub(crate) fn close(&self) {
         lock(&self.waiting).is_closed = true;
         for ear in &self.ears {
-            ear.open(None);
+            ear.close();
             if let Some(attendant) = lock(&ear.attendant).take() {
                 attendant.abort();
             }
@@ -196,16 +202,21 @@ impl Calls {
             && clock::now().saturating_duration_since(waiting.unused_since) >= UNUSED_MAX
     }
 
-    /// Notes that the node is listened to, or is not any more.
-    fn listening(&self, id: NodeId, generation: Option<u64>) {
+    /// Notes that the node is listened to, and tells whoever waits.
+    fn opened(&self, id: NodeId, generation: u64, is_over: Arc<Notify>) {
         if let Some(ear) = self.ears.get(id.index()) {
-            ear.open(generation);
+            ear.open(generation, is_over);
         }
-        if generation.is_some() {
-            for waiter in lock(&self.waiting).waiters.values() {
-                // Who has so much news yet to hear asks again soon.
-                let _full = waiter.try_send(News::Open(id));
-            }
+        for waiter in lock(&self.waiting).waiters.values() {
+            // Who has so much news yet to hear asks again soon.
+            let _full = waiter.try_send(News::Open(id));
+        }
+    }
+
+    /// Notes that the node is not listened to any more.
+    fn closed(&self, id: NodeId) {
+        if let Some(ear) = self.ears.get(id.index()) {
+            ear.close();
         }
     }
 
@@ -281,16 +292,15 @@ async fn attend(calls: Weak<Calls>, id: NodeId, node: Arc<Node>) {
     let (min, max) = RELISTEN_DELAY;
     let mut delay = min;
     loop {
-        let told = calls.upgrade().and_then(|calls| {
-            Some((calls.channel()?, calls.ears.get(id.index())?.is_over.clone()))
-        });
-        let Some((channel, is_over)) = told else { return };
+        let channel = calls.upgrade().and_then(|calls| calls.channel());
+        let Some(channel) = channel else { return };
+        let is_over = Arc::new(Notify::new());
         let heard = hears(calls.clone(), id, is_over.clone());
         // The other connection comes first: without it, it is not known whose calls these are.
         if let Ok(generation) = node.connect_if_down().await
             && let Ok(_connection) = node.listen(&channel, heard).await
         {
-            let _listening = Listening::begin(&calls, id, generation);
+            let _listening = Listening::begin(&calls, id, generation, is_over.clone());
             delay = min;
             until_useless(&calls, &is_over).await;
         }
@@ -355,22 +365,19 @@ struct Listening<'a> {
 }
 
 impl<'a> Listening<'a> {
-    fn begin(calls: &'a Weak<Calls>, id: NodeId, generation: u64) -> Self {
-        let this = Self { calls, id };
-        this.tell(Some(generation));
-        this
-    }
-
-    fn tell(&self, generation: Option<u64>) {
-        if let Some(calls) = self.calls.upgrade() {
-            calls.listening(self.id, generation);
+    fn begin(calls: &'a Weak<Calls>, id: NodeId, generation: u64, is_over: Arc<Notify>) -> Self {
+        if let Some(calls) = calls.upgrade() {
+            calls.opened(id, generation, is_over);
         }
+        Self { calls, id }
     }
 }
 
 impl Drop for Listening<'_> {
     fn drop(&mut self) {
-        self.tell(None);
+        if let Some(calls) = self.calls.upgrade() {
+            calls.closed(self.id);
+        }
     }
 }
 
