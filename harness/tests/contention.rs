@@ -17,13 +17,14 @@ fn measured(crowd: Crowd) -> Measured {
 /// Commands of a section when nobody is in the way: five acquire, five release.
 const COMMANDS: f64 = 10.0;
 
+/// As docs/protocol.md tells it: nothing is wasted, nobody waits longer than a round of all.
 #[track_caller]
-fn is_as_good_as(measured: &Measured, within: f64) {
+fn is_good(measured: &Measured, commands_max: f64) {
     let Measured { share, longest_wait, evenness, commands, .. } = *measured;
-    assert!(share >= 0.85 / within, "{measured:?}");
-    assert!(longest_wait <= 3.0 * within, "{measured:?}");
-    assert!(evenness >= 0.6 / within, "{measured:?}");
-    assert!(commands <= 4.0 * COMMANDS * within, "{measured:?}");
+    assert!(share >= 0.995, "{measured:?}");
+    assert!(longest_wait <= 1.005, "{measured:?}");
+    assert!(evenness >= 0.975, "{measured:?}");
+    assert!(commands <= commands_max, "{measured:?}");
 }
 
 #[test]
@@ -36,14 +37,14 @@ fn alone_nothing_is_in_the_way() {
 #[test]
 fn a_crowd_that_queues_wastes_little_and_everybody_has_a_turn() {
     for workers in [2, 8, 16, 64] {
-        is_as_good_as(&measured(Crowd::of(workers)), 1.0);
+        is_good(&measured(Crowd::of(workers)), 2.01 * COMMANDS);
     }
 }
 
 #[test]
 fn so_it_is_while_one_node_hangs() {
     for workers in [2, 8, 16, 64] {
-        is_as_good_as(&measured(Crowd::of(workers).with_hung(1)), 1.2);
+        is_good(&measured(Crowd::of(workers).with_hung(1)), 2.25 * COMMANDS);
     }
 }
 
