@@ -479,9 +479,10 @@ impl<M: Machine> Local<M> {
     }
 
     fn drop_dead_messages(&mut self) {
-        // Whether a release arrived matters only to whoever will acquire again.
+        // Whether a release arrived matters only to whoever will acquire again, or waits in a queue for it.
         if self.app.acquires_left == 0 {
-            let is_release = |message: &Message| matches!(message.op, Op::Release { .. });
+            let is_release =
+                |message: &Message| matches!(message.op, Op::Release { place: None, .. });
             self.messages.retain(|message| !(is_release(message) && message.reply.is_some()));
             for message in self.messages.iter_mut().filter(|message| is_release(message)) {
                 message.id = None;
