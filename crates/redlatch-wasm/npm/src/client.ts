@@ -116,7 +116,7 @@ export abstract class Client {
         try {
             const output = await routine(controller.signal as Signal, lock);
             // It may have kept the thread, so that no timer could fire.
-            if (!lock.isValid && loss === undefined) loss = await lock.lost;
+            loss ??= lock.loss;
             if (loss !== undefined) throw loss;
             return output;
         } finally {

@@ -273,8 +273,8 @@ export class Drive {
     /** The nodes say that somebody else may have the lock. */
     #giveUp(): void {
         this.#machine.release(this.#context.clock.start());
-        this.#lose(new LostError("gone"));
         this.#background();
+        this.#lose(new LostError("gone"));
         this.#drain();
     }
 
@@ -407,8 +407,8 @@ export class Drive {
             case EventKind.Lost: {
                 const votes = this.#isAtRisk ? this.#votes(Question.Asked) : [];
                 const loss = machine.eventLoss() === Loss.HoldMax ? "hold_max" : "expired";
-                this.#lose(new LostError(loss, votes));
                 this.#background();
+                this.#lose(new LostError(loss, votes));
                 break;
             }
             case EventKind.Released:
@@ -443,7 +443,9 @@ export class Drive {
         if (this.#isBackground) return;
         this.#isBackground = true;
         this.#unwake();
-        this.#waitUntil?.(this.settled());
+        const waitUntil = this.#waitUntil;
+        // Before whoever waits goes on, and not in the midst of this: what it throws is the application's.
+        if (waitUntil !== undefined) queueMicrotask(() => waitUntil(this.settled()));
     }
 
     #acquireError(): AcquireError {

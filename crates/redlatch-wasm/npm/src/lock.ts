@@ -58,6 +58,11 @@ export class Lock {
         return this.#lost;
     }
 
+    /** Why it was lost, if it was. @internal */
+    get loss(): LostError | undefined {
+        return this.#drive.loss;
+    }
+
     /** Resolves when the lock is over and nothing is left to be told to any node, or no use in trying. */
     get settled(): Promise<void> {
         return this.#drive.settled();
@@ -94,7 +99,7 @@ export class Lock {
 
     /** `await using`: releases. Rejects with `LostError` if the lock was lost before. */
     async [Symbol.asyncDispose](): Promise<void> {
-        const { loss } = this.#drive;
+        const { loss } = this;
         if (loss !== undefined) throw loss;
         // The work is done; whether a majority confirms the release changes nothing of that.
         await this.release().catch(() => {});

@@ -353,6 +353,11 @@ class Book implements Observer {
         return this.#attempts[kind];
     }
 
+    /** Not in the midst of a lock's own work: what a listener throws is the application's. */
+    #tell(error: Error): void {
+        queueMicrotask(() => this.#redlock.emit("error", error));
+    }
+
     ask(op: Op, nodes: number): Ballot | undefined {
         const kind = kindOf(op);
         if (kind === undefined) return undefined;
@@ -375,7 +380,7 @@ class Book implements Observer {
                 } else {
                     const reason = error ?? new ResourceLockedError("The resource is locked on this client.");
                     stats.votesAgainst.set(client, reason);
-                    this.#redlock.emit("error", reason);
+                    this.#tell(reason);
                 }
                 left -= 1;
                 if (left === 0) resolve(stats);
@@ -388,7 +393,7 @@ class Book implements Observer {
                 for (const client of silent.slice(0, nodes)) {
                     const reason = new Error("The client did not answer in time.");
                     stats.votesAgainst.set(client, reason);
-                    this.#redlock.emit("error", reason);
+                    this.#tell(reason);
                 }
                 resolve(stats);
             },

@@ -379,6 +379,25 @@ suite("proxies", () => {
     });
 });
 
+suite("work under a lock", () => {
+    test("may release the lock itself", async () => {
+        const redlatch = new Redlatch(custom().nodes);
+        const output = await redlatch.using(resource(), 30_000, async (signal, lock) => {
+            await lock.release();
+            return signal.aborted;
+        });
+        assert.equal(output, false, "what was released was not lost");
+    });
+
+    test("that kept the thread for longer than the lock is told of the loss", async () => {
+        const redlatch = new Redlatch(custom().nodes);
+        const error = await rejection(redlatch.using(resource(), 300, patience, (_signal, lock) => {
+            while (lock.validUntil > Date.now());
+        }));
+        assert.ok(error instanceof LostError, `${error}`);
+    });
+});
+
 suite("the restart guard", () => {
     test("a node that is new does not vote before the longest ttl has passed, unless it is known", async () => {
         const own = [await startRedis(await port())];
@@ -426,6 +445,47 @@ suite("the end of a process", () => {
         `);
         assert.equal(code, 0, log);
         assert.match(log, /settled/);
+    });
+});
+
+suite("what the application throws when it is told something", () => {
+    const program = (rest) => run(process.execPath, ["--input-type=module", "-e", `
+        import { Redlatch } from "redlatch";
+        import Redlock from "redlatch/redlock";
+        process.on("uncaughtException", ({ message }) => console.log("uncaught:", message));
+        const raise = () => { throw new Error("of the application"); };
+        const silence = () => new Promise(() => {});
+        const reason = ({ name }) => console.log("rejected:", name);
+        ${rest}
+    `]);
+
+    test("of work in the background is thrown, and puts nothing out of step", async () => {
+        const { code, log } = await program(`
+            const redlatch = (...answers) => new Redlatch(answers.map((send) => ({ send })), { plain: true });
+            const yes = async ([command]) => (command === "SET" ? "OK" : [1]);
+            const options = { nodeTimeout: 20, waitUntil: raise };
+            await redlatch(silence).tryAcquire("a", 1000, options).catch(reason);
+            const released = await redlatch(yes, yes, silence).acquire("b", 1000, options);
+            await released.release();
+            const lost = await redlatch(yes, yes, silence).acquire("c", 50, { waitUntil: raise });
+            reason(await lost.lost);
+        `);
+        assert.equal(code, 0, log);
+        const lines = log.trim().split("\n");
+        assert.deepEqual(lines.filter((line) => line.startsWith("uncaught")), Array(3).fill("uncaught: of the application"));
+        assert.deepEqual(lines.filter((line) => line.startsWith("rejected")), ["rejected: NoQuorumError", "rejected: LostError"]);
+    });
+
+    test("of an error of the drop-in face, too", async () => {
+        const { code, log } = await program(`
+            const redlock = (call) => new Redlock([{ call }], { retryCount: 0 }).on("error", raise);
+            await redlock(silence).acquire(["a"], 1000).catch(reason);
+            await redlock(() => Promise.reject(new Error("down"))).acquire(["b"], 1000).catch(reason);
+        `);
+        assert.equal(code, 0, log);
+        const lines = log.trim().split("\n");
+        assert.deepEqual(lines.filter((line) => line.startsWith("rejected")), Array(2).fill("rejected: ExecutionError"));
+        assert.ok(lines.filter((line) => line === "uncaught: of the application").length >= 2, log);
     });
 });
 
