@@ -78,14 +78,12 @@ const TIMEOUT_MAX_MS = 2 ** 31 - 1;
 /** @internal */
 export type Timer = ReturnType<typeof setTimeout>;
 
-/**
- * Wakes up after `ms`, or a little later. A timer in the background keeps no process alive, where the runtime
- * knows the difference.
- *
- * @internal
- */
-export function wakeAfter(ms: number, wake: () => void, background: boolean): Timer {
-    const timer = setTimeout(wake, Math.min(Math.max(ms, 0), TIMEOUT_MAX_MS));
-    if (background) (timer as { unref?: () => void }).unref?.();
-    return timer;
+/** Wakes up after `ms`, or a little later. @internal */
+export function wakeAfter(ms: number, wake: () => void): Timer {
+    return setTimeout(wake, Math.min(Math.max(ms, 0), TIMEOUT_MAX_MS));
+}
+
+/** Such a timer keeps no process alive, where the runtime knows the difference. @internal */
+export function inBackground(timer: Timer): void {
+    (timer as { unref?: () => void }).unref?.();
 }

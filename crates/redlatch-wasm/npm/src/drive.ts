@@ -1,5 +1,5 @@
 import { Cause, EventKind, Loss, type Machine, NodeState, type Op, Question, Vote as Answer } from "./core.js";
-import { type Clock, type Timer, wakeAfter } from "./clock.js";
+import { type Clock, type Timer, inBackground, wakeAfter } from "./clock.js";
 import {
     AcquireError, AtRiskError, ContendedError, DeadlineExceededError, InvalidRequestError, LostError, NoQuorumError,
     NodeError, QuarantinedError, TooLateError, UnconfirmedError, type Vote, check, nodeError,
@@ -253,7 +253,10 @@ export class Drive {
             return ours >= majority || isGone(said);
         });
         if (isGone(answered(said)) && this.#look() > 0) this.#giveUp();
-        return this.#look();
+        const remaining = this.#look();
+        // Who is told of none looks for the loss.
+        if (remaining === 0 && this.#loss === undefined) throw this.#notHeld();
+        return remaining;
     }
 
     // What happens.
@@ -521,7 +524,8 @@ export class Drive {
         if (this.#timerAt <= now + delay) return;
         this.#unwake();
         this.#timerAt = now + delay;
-        this.#timer = wakeAfter(delay, () => this.#wake(), this.#isBackground && this.#settlers.length === 0);
+        this.#timer = wakeAfter(delay, () => this.#wake());
+        if (this.#isBackground && this.#settlers.length === 0) inBackground(this.#timer);
     }
 
     /** An acquire that was given up ends when every node was told, or has had its time. */
@@ -570,31 +574,33 @@ export function look(
     return new Promise((resolve) => {
         const said: (Said | undefined)[] = nodes.map(() => undefined);
         let left = nodes.length;
+        let isOver = false;
         const end = (): void => {
-            clearTimeout(timer);
-            left = -1;
+            isOver = true;
             resolve(said);
+            // Whoever has not answered is given up in time, which keeps no process alive.
+            inBackground(timer);
         };
-        const timer = setTimeout(() => {
+        const timer = wakeAfter(nodeTimeout, () => {
             controller.abort(overdue());
             // Whoever heeds the signal says so by now, and whoever does not is not waited for.
-            setTimeout(() => left >= 0 && end(), 0);
-        }, nodeTimeout);
-        const note = (index: number, one: Said): void => {
-            if (left < 0) return;
-            said[index] = one;
+            if (!isOver) setTimeout(() => isOver || end(), 0);
+        });
+        const note = (index: number, one: () => Said): void => {
             left -= 1;
+            if (left === 0) clearTimeout(timer);
+            if (isOver) return;
+            said[index] = one();
             if (left === 0 || isEnough(answered(said))) end();
         };
         nodes.forEach((node, index) => {
             ask(node, args, { signal: controller.signal as Signal }).then(
-                (reply) => {
-                    if (left < 0) return;
+                (reply) => note(index, () => {
                     push(inspection, reply);
                     const isOdd = inspection.sight(index) === NodeState.Unknown;
-                    note(index, isOdd ? { error: oddAnswer() } : { holder: text(reply) });
-                },
-                (error: unknown) => note(index, { error: nodeError(error) }),
+                    return isOdd ? { error: oddAnswer() } : { holder: text(reply) };
+                }),
+                (error: unknown) => note(index, () => ({ error: nodeError(error) })),
             );
         });
     });

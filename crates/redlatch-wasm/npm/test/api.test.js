@@ -300,6 +300,39 @@ suite("what comes late", () => {
     });
 });
 
+suite("a look at the nodes", () => {
+    /** Three nodes, the last of which never answers a look. */
+    function halfBlind() {
+        const looks = [];
+        const { nodes } = custom(([index, ...args], redis, signal) => {
+            const isLook = args[1].includes("held or value");
+            if (isLook && index === 2) looks.push(signal);
+            return isLook && index === 2 ? new Promise(() => {}) : redis.call(...args);
+        });
+        return { redlatch: new Redlatch(nodes), looks };
+    }
+
+    test("gives up the nodes that do not answer, also when it knows enough", async () => {
+        const { redlatch, looks } = halfBlind();
+        const lock = await redlatch.acquire(resource(), 60_000, { nodeTimeout: 300 });
+        assert.ok((await lock.check()) > 0);
+        await until("it is given up", () => looks[0].aborted);
+        assert.ok(looks[0].reason instanceof NodeError);
+        await lock.release();
+        const { state, nodes } = await redlatch.inspect(resource());
+        assert.deepEqual([state, nodes[2].state], ["free", "unknown"]);
+        assert.ok(looks[1].aborted);
+    });
+
+    test("at a lock that is released meanwhile says so", async () => {
+        const { redlatch } = halfBlind();
+        const lock = await redlatch.acquire(resource(), 60_000, patience);
+        const check = rejection(lock.check());
+        await lock.release();
+        assert.ok((await check) instanceof InvalidRequestError, "nobody is sent to wait for a loss");
+    });
+});
+
 suite("proxies", () => {
     let stubs;
 
@@ -423,10 +456,13 @@ suite("the end of a process", () => {
     const program = (rest) => run(process.execPath, ["--input-type=module", "-e", `
         import { Redlatch } from "redlatch";
         // The last node never answers, and heeds no signal.
-        const nodes = [0, 1, 2].map((index) => ({
-            send: ([command]) => (index === 2 ? new Promise(() => {}) : Promise.resolve(command === "SET" ? "OK" : [1])),
-        }));
-        const redlatch = new Redlatch(nodes, { plain: true });
+        let token;
+        const answer = async ([command, text, value]) => {
+            if (command === "SET") return (token = value, "OK");
+            return text.includes("held or value") ? [token, 1000, 0] : [1];
+        };
+        const nodes = [answer, answer, () => new Promise(() => {})];
+        const redlatch = new Redlatch(nodes.map((send) => ({ send })), { plain: true });
         ${rest}
     `]);
 
@@ -434,6 +470,14 @@ suite("the end of a process", () => {
         const { code, log } = await program('await (await redlatch.acquire("a", 86_400_000)).release(); console.log("done");');
         assert.equal(code, 0, log);
         assert.match(log, /done/);
+    });
+
+    test("is not put off by a node that does not answer a look", async () => {
+        const { code, log } = await program(`
+            const lock = await redlatch.acquire("a", 86_400_000, { nodeTimeout: 3_600_000 });
+            if ((await lock.check()) > 0) await lock.release();
+        `);
+        assert.equal(code, 0, log);
     });
 
     test("comes when that is over, for who waits for it", async () => {
