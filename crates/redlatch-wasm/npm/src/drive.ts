@@ -252,7 +252,10 @@ export class Drive {
             const ours = said.filter(({ holder }) => holder === token).length;
             return ours >= majority || isGone(said);
         });
-        if (isGone(answered(said)) && this.#look() > 0) this.#giveUp();
+        if (isGone(answered(said)) && this.#look() > 0) {
+            const votes = nodes.map(({ name }, index) => sighted(name, said[index], token));
+            this.#giveUp(new LostError("gone", votes));
+        }
         const remaining = this.#look();
         // Who is told of none looks for the loss.
         if (remaining === 0 && this.#loss === undefined) throw this.#notHeld();
@@ -274,10 +277,10 @@ export class Drive {
     }
 
     /** The nodes say that somebody else may have the lock. */
-    #giveUp(): void {
+    #giveUp(loss: LostError): void {
         this.#machine.release(this.#context.clock.start());
         this.#background();
-        this.#lose(new LostError("gone"));
+        this.#lose(loss);
         this.#drain();
     }
 
@@ -613,6 +616,14 @@ function ask(node: Node, args: readonly string[], options: { signal: Signal }): 
 
 function answered(said: readonly (Said | undefined)[]): Said[] {
     return said.filter((one): one is Said => one !== undefined && one.error === undefined);
+}
+
+/** What a node's answer to a look says of the lock with this token. */
+function sighted(node: string, said: Said | undefined, token: string): Vote {
+    if (said === undefined) return { node, vote: "silent" };
+    const { holder, error } = said;
+    if (error !== undefined) return { node, vote: "failed", error };
+    return { node, vote: holder === token ? "applied" : "refused" };
 }
 
 /** What is in the key, of an answer that was understood. */

@@ -324,6 +324,22 @@ suite("a look at the nodes", () => {
         assert.ok(looks[1].aborted);
     });
 
+    test("that finds the lock gone tells what every node said", async () => {
+        const { redlatch } = halfBlind();
+        const name = resource();
+        const lock = await redlatch.acquire(name, 60_000, { nodeTimeout: 20_000 });
+        for (const { client } of servers.slice(0, 2)) {
+            await until("the key is there", async () => (await client.exists(name)) === 1);
+            await client.del(name);
+        }
+        assert.equal(await lock.check(), 0);
+        const loss = await lock.lost;
+        assert.equal(loss.loss, "gone");
+        assert.deepEqual(loss.votes, [
+            { node: "n0", vote: "refused" }, { node: "n1", vote: "refused" }, { node: "n2", vote: "silent" },
+        ]);
+    });
+
     test("at a lock that is released meanwhile says so", async () => {
         const { redlatch } = halfBlind();
         const lock = await redlatch.acquire(resource(), 60_000, patience);
