@@ -128,7 +128,7 @@ export abstract class Client {
 
     /** Asks all nodes who holds the lock. A look, for people: by the time it resolves it may be otherwise. */
     async inspect(resources: string | readonly string[]): Promise<Inspection> {
-        const context = await this.#ready();
+        const context = await this.ready();
         const inspection = this.#inspection(list(resources));
         try {
             const said = await look(context, inspection, LOOK_TIMEOUT_MS, () => false);
@@ -162,23 +162,23 @@ export abstract class Client {
 
     /** Acquires, without a handle. @internal */
     async drive(names: readonly string[], ttl: number, options: LockOptions, extras: Extras): Promise<Drive> {
-        const drive = this.#drive(await this.#ready(), names, ttl, options, extras);
+        const drive = this.#drive(await this.ready(), names, ttl, options, extras);
         const fence = options.fence !== false && !this.#options.plain;
         await drive.acquire(fence, options.signal);
         return drive;
     }
 
-    /** Takes over a lease, `remaining` ms of it. @internal */
-    async adopt(
+    /** Takes over a lease, which ends at `validUntil` on the clock of the client. @internal */
+    adopt(
+        context: Context,
         names: readonly string[],
         ttl: number,
         options: LockOptions,
-        lease: () => { token: string; fence: number | undefined; remaining: number },
+        lease: { token: string; validUntil: number },
         observer: Observer,
-    ): Promise<Drive> {
-        const drive = this.#drive(await this.#ready(), names, ttl, options, { observer });
-        const { token, fence = 0, remaining } = lease();
-        drive.adopt(token, fence, remaining);
+    ): Drive {
+        const drive = this.#drive(context, names, ttl, options, { observer });
+        drive.adopt(lease.token, lease.validUntil);
         return drive;
     }
 
@@ -220,8 +220,8 @@ export abstract class Client {
         }
     }
 
-    /** The module, instantiated by the first lock: at global scope there is nothing to wait for. */
-    async #ready(): Promise<Context> {
+    /** The module, instantiated by the first lock: at global scope there is nothing to wait for. @internal */
+    async ready(): Promise<Context> {
         if (this.#context === undefined) {
             initSync(await this.wasm());
             const { restartGuard, fenceRetention } = this.#options;

@@ -158,17 +158,15 @@ export class Drive {
         });
     }
 
-    /** Takes over a lease of which so many ms are left. */
-    adopt(token: string, fence: number, remaining: number): void {
-        const now = this.#context.clock.end();
+    /** Takes over a lease that ends at `validUntil`. */
+    adopt(token: string, validUntil: number): void {
         try {
-            check(this.#machine.adopt(now, token, fence, now + Math.floor(remaining)));
+            check(this.#machine.adopt(this.#context.clock.end(), token, 0, validUntil));
         } catch (error) {
             this.#free();
             throw error;
         }
         this.#phase = "held";
-        this.#fence = fence;
         this.#token = token;
         this.#drain();
     }
@@ -237,6 +235,7 @@ export class Drive {
     /** Stops, and leaves the keys to whoever takes the lease over. */
     detach(): void {
         this.#phase = "over";
+        this.#rejectExtenders(this.#notHeld());
         this.#free();
     }
 

@@ -1,6 +1,6 @@
 import { Op, Vote } from "./core.js";
 import { Client } from "./client.js";
-import type { Ballot, Drive, Observer } from "./drive.js";
+import type { Ballot, Context, Drive, Observer } from "./drive.js";
 import { AtRiskError, InvalidRequestError, LostError } from "./error.js";
 import type { Node, Signal } from "./node.js";
 import { type IoredisLike, ioredis } from "./nodes/clients.js";
@@ -98,11 +98,12 @@ export class Lock {
 /** Attempts of one kind, in order. */
 type Kind = "acquire" | "extend" | "release";
 
-/** What is behind a lock. */
+/** What is behind a lock, and behind those that replace it. */
 interface Hold {
+    /** Another one, when the lock is to have another duration. */
     drive: Drive;
+    duration: number;
     readonly book: Book;
-    readonly duration: number;
 }
 
 const QUORUM_MESSAGE = "The operation was unable to achieve a quorum during its retry window.";
@@ -148,8 +149,8 @@ export abstract class RedlockClient {
 
     /** Releases a lock. It is not held any more, whatever the clients say. */
     async release(lock: Lock, _settings?: Partial<Settings>): Promise<ExecutionResult> {
-        const { drive, book } =
-            this.#holds.get(lock) ?? await this.#adopt(lock, lock.expiration - Date.now(), this.settings);
+        const { drive, book } = this.#holds.get(lock) ??
+            this.#hold(await this.#client.ready(), lock, lock.expiration - Date.now(), this.settings);
         lock.expiration = 0;
         book.begin("release");
         try {
@@ -168,22 +169,29 @@ export abstract class RedlockClient {
         }
         const merged = merge(this.settings, settings);
         const { retryCount, retryDelay, retryJitter } = merged;
-        const known = this.#holds.get(existing);
-        const hold = known?.duration === duration ? known : await this.#adopt(existing, duration, merged);
-        const { drive, book } = hold;
-        book.begin("extend");
-        for (let tries = 0; ; tries += 1) {
+        const context = await this.#client.ready();
+        const hold = this.#hold(context, existing, duration, merged);
+        hold.book.begin("extend");
+        for (let tries = 0; ; ) {
+            const { drive } = hold;
             try {
                 await drive.extend();
                 break;
             } catch (error) {
+                if (hold.drive !== drive) {
+                    // Another extension has taken the lock over, which it does once. It is as good as this one if it
+                    // is for as long.
+                    if (hold.duration < duration) this.#hold(context, existing, duration, merged);
+                    continue;
+                }
                 if (!(error instanceof AtRiskError) || (retryCount !== -1 && tries >= retryCount)) {
-                    throw new ExecutionError(QUORUM_MESSAGE, book.attempts("extend"), { cause: error });
+                    throw new ExecutionError(QUORUM_MESSAGE, hold.book.attempts("extend"), { cause: error });
                 }
             }
+            tries += 1;
             const delay = Math.max(0, retryDelay + Math.floor((Math.random() * 2 - 1) * retryJitter));
             // There is no use in waiting for longer than the lock is held.
-            await Promise.race([new Promise((resolve) => setTimeout(resolve, delay)), drive.lost()]);
+            await new Promise((resolve) => setTimeout(resolve, Math.min(delay, drive.remaining())));
         }
         existing.expiration = 0;
         return this.#lock(existing.resources, hold, "extend");
@@ -315,18 +323,20 @@ export abstract class RedlockClient {
         return lock;
     }
 
-    /** Takes over a lock that was made elsewhere, or that is to have another duration. */
-    async #adopt(lock: Lock, duration: number, settings: Settings): Promise<Hold> {
-        const book = new Book(this);
+    /** What is behind a lock: taken over, if it was made elsewhere or is to have another duration. */
+    #hold(context: Context, lock: Lock, duration: number, settings: Settings): Hold {
+        const known = this.#holds.get(lock);
+        if (known?.duration === duration) return known;
+        // The clock is read first: what comes in between makes the lease shorter.
+        const validUntil = known?.drive.validUntil ?? context.clock.start() + Math.max(lock.expiration - Date.now(), 0);
+        // What is over stays with the drive that knows why.
+        if (validUntil === 0 && known !== undefined) return known;
+        const book = known?.book ?? new Book(this);
         const ttl = Math.max(Math.ceil(duration), ADOPTED_MIN_MS);
-        const lease = (): { token: string; fence: undefined; remaining: number } => {
-            const known = this.#holds.get(lock);
-            const remaining = Math.max(known?.drive.remaining() ?? lock.expiration - Date.now(), 0);
-            known?.drive.detach();
-            return { token: lock.value, fence: undefined, remaining };
-        };
-        const drive = await this.#client.adopt(names(lock.resources), ttl, lockOptions(settings, false), lease, book);
-        const hold = { drive, book, duration };
+        const lease = { token: lock.value, validUntil };
+        const drive = this.#client.adopt(context, names(lock.resources), ttl, lockOptions(settings, false), lease, book);
+        known?.drive.detach();
+        const hold = Object.assign(known ?? { book }, { drive, duration });
         this.#holds.set(lock, hold);
         return hold;
     }

@@ -256,6 +256,42 @@ suite("where node-redlock has defects", () => {
     });
 });
 
+suite("extensions at the same time", () => {
+    const held = async (redlock, name = resource()) => ({ name, lock: await redlock.acquire([name], 60_000) });
+    const redlock = () => new Redlock(servers.map((server) => client(server)));
+
+    test("come to an end, whatever durations they ask for, and any of their locks releases it", async () => {
+        for (const durations of [[200_000, 100_000], [100_000, 200_000], [100_000, 200_000, 60_000, 200_000], [200_000, 200_000]]) {
+            const { name, lock } = await held(redlock());
+            const extended = await Promise.all(durations.map((duration) => lock.extend(duration)));
+            for (const [index, one] of extended.entries()) {
+                // A hundredth is given away to clocks, and this machine may be slow.
+                assert.ok(one.expiration > Date.now() + durations[index] * 0.9, `${index} of ${durations}: ${one.expiration - Date.now()}`);
+            }
+            assert.ok(extended.every(({ value }) => value === lock.value));
+            await (await extended[0].release()).attempts[0];
+            assert.equal(await servers[0].client.exists(name), 0);
+        }
+    });
+
+    test("with a release end as it does", async () => {
+        const { name, lock } = await held(redlock());
+        const extensions = [90_000, 60_000, 100_000].map((duration) => rejection(lock.extend(duration)));
+        await (await lock.release()).attempts[0];
+        for (const error of await Promise.all(extensions)) assert.ok(error instanceof ExecutionError, `${error}`);
+        assert.equal(await servers[0].client.exists(name), 0);
+    });
+
+    test("of a lock that was made elsewhere are of one lock", async () => {
+        const { name, lock } = await held(redlock());
+        const same = new Lock(redlock(), [name], lock.value, [], lock.expiration);
+        const extended = await Promise.all([same.extend(90_000), same.extend(100_000)]);
+        await Promise.all([extended[0].release(), extended[1].release()]);
+        assert.ok((await rejection(extended[1].extend(90_000))) instanceof ExecutionError);
+        await until("nothing is left", async () => (await servers[0].client.exists(name)) === 0);
+    });
+});
+
 test("a lock can be put together in another process", async () => {
     const name = resource();
     const lock = await new Redlock(servers.map((server) => client(server))).acquire([name], 5000);
