@@ -14,8 +14,8 @@ export interface Context {
 
 /** Looks on, for statistics. @internal */
 export interface Observer {
-    /** A question is put to so many nodes; who keeps the books of it. */
-    ask(op: Op, nodes: number): Ballot | undefined;
+    /** A question is put to these nodes; who keeps the books of it. */
+    ask(op: Op, nodes: Iterable<number>): Ballot | undefined;
 }
 
 /** What nodes said to one question. @internal */
@@ -30,7 +30,8 @@ export interface Ballot {
 class Flight {
     readonly deadline: number;
     readonly op: Op;
-    open = 0;
+    /** The node of each command that was not answered, by the command's id. */
+    readonly open = new Map<number, number>();
     isOverdue = false;
     ballot: Ballot | undefined;
     /** What transports are given. The signal is made when somebody looks at it: not every transport does. */
@@ -311,7 +312,7 @@ export class Drive {
     }
 
     #onReply(flight: Flight, id: number, node: number, reply: Reply): void {
-        this.#landed(flight);
+        this.#landed(flight, id);
         if (this.#isFreed) return;
         const { clock } = this.#context;
         push(this.#machine, reply);
@@ -323,7 +324,7 @@ export class Drive {
     }
 
     #onFailure(flight: Flight, id: number, node: number, reason: unknown): void {
-        this.#landed(flight);
+        this.#landed(flight, id);
         if (this.#isFreed) return;
         const error = nodeError(reason);
         this.#failures[node] = { id, error };
@@ -332,10 +333,10 @@ export class Drive {
         this.#drain();
     }
 
-    #landed(flight: Flight): void {
+    #landed(flight: Flight, id: number): void {
         this.#open -= 1;
-        flight.open -= 1;
-        if (flight.open === 0) this.#flights = this.#flights.filter((other) => other !== flight);
+        flight.open.delete(id);
+        if (flight.open.size === 0) this.#flights = this.#flights.filter((other) => other !== flight);
     }
 
     #wake(): void {
@@ -365,7 +366,7 @@ export class Drive {
             this.#send(flight, id);
         }
         if (this.#observer !== undefined) {
-            for (const flight of flights) flight.ballot = this.#observer.ask(flight.op, flight.open);
+            for (const flight of flights) flight.ballot = this.#observer.ask(flight.op, flight.open.values());
         }
         for (let kind = machine.pollEvent(); kind !== EventKind.None; kind = machine.pollEvent()) this.#tell(kind);
         this.#schedule();
@@ -375,7 +376,7 @@ export class Drive {
         const node = this.#machine.commandNode();
         const text = this.#machine.commandArgs();
         if (text !== undefined) this.#args = split(text);
-        flight.open += 1;
+        flight.open.set(id, node);
         this.#open += 1;
         ask(this.#context.nodes[node] as Node, this.#args, flight.options).then(
             (reply) => this.#onReply(flight, id, node, reply),

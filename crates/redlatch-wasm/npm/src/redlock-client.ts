@@ -103,6 +103,7 @@ interface Hold {
     /** Another one, when the lock is to have another duration. */
     drive: Drive;
     duration: number;
+    isReleased: boolean;
     readonly book: Book;
 }
 
@@ -110,8 +111,14 @@ const QUORUM_MESSAGE = "The operation was unable to achieve a quorum during its 
 
 /** Long enough for what node-redlock does without end. */
 const ENDLESS_MS = Number.MAX_SAFE_INTEGER;
+/** Nobody counts to more: at one a millisecond it takes weeks. */
+const RETRIES_ENDLESS = 2 ** 31;
 
 type Listener = (...args: any[]) => void;
+interface Entry {
+    readonly listener: Listener;
+    readonly once?: boolean;
+}
 
 /** The drop-in face for users of node-redlock 5. */
 export abstract class RedlockClient {
@@ -119,7 +126,7 @@ export abstract class RedlockClient {
     readonly settings: Settings;
     readonly #client: Client;
     readonly #holds = new WeakMap<Lock, Hold>();
-    readonly #listeners = new Map<string | symbol, Set<Listener>>();
+    readonly #listeners = new Map<string | symbol, readonly Entry[]>();
 
     constructor(clients: Iterable<RedisClient>, settings: Partial<Settings> = {}, scripts?: object) {
         if (scripts !== undefined && Object.keys(scripts).length > 0) {
@@ -149,10 +156,12 @@ export abstract class RedlockClient {
 
     /** Releases a lock. It is not held any more, whatever the clients say. */
     async release(lock: Lock, _settings?: Partial<Settings>): Promise<ExecutionResult> {
-        const { drive, book } = this.#holds.get(lock) ??
+        const hold = this.#holds.get(lock) ??
             this.#hold(await this.#client.ready(), lock, lock.expiration - Date.now(), this.settings);
+        const { drive, book } = hold;
         lock.expiration = 0;
-        book.begin("release");
+        if (!hold.isReleased) book.begin("release");
+        hold.isReleased = true;
         try {
             await drive.release();
         } catch (error) {
@@ -252,33 +261,37 @@ export abstract class RedlockClient {
         }
     }
 
-    // As much of an EventEmitter as is of use.
+    // What an EventEmitter has, but for the events about listeners.
 
     on(event: "error", listener: (error: Error) => void): this;
     on(event: string | symbol, listener: Listener): this;
     on(event: string | symbol, listener: Listener): this {
-        const listeners = this.#listeners.get(event) ?? new Set();
-        this.#listeners.set(event, listeners.add(listener));
-        return this;
+        return this.#listen(event, (all) => all.push({ listener }));
     }
 
     addListener(event: string | symbol, listener: Listener): this {
         return this.on(event, listener);
     }
 
+    prependListener(event: string | symbol, listener: Listener): this {
+        return this.#listen(event, (all) => all.unshift({ listener }));
+    }
+
     once(event: "error", listener: (error: Error) => void): this;
     once(event: string | symbol, listener: Listener): this;
     once(event: string | symbol, listener: Listener): this {
-        const once = (...args: unknown[]): void => {
-            this.off(event, once);
-            listener(...args);
-        };
-        return this.on(event, once);
+        return this.#listen(event, (all) => all.push({ listener, once: true }));
+    }
+
+    prependOnceListener(event: string | symbol, listener: Listener): this {
+        return this.#listen(event, (all) => all.unshift({ listener, once: true }));
     }
 
     off(event: string | symbol, listener: Listener): this {
-        this.#listeners.get(event)?.delete(listener);
-        return this;
+        return this.#listen(event, (all) => {
+            const index = all.findLastIndex((entry) => entry.listener === listener);
+            if (index >= 0) all.splice(index, 1);
+        });
     }
 
     removeListener(event: string | symbol, listener: Listener): this {
@@ -291,14 +304,39 @@ export abstract class RedlockClient {
         return this;
     }
 
+    listeners(event: string | symbol): Listener[] {
+        return (this.#listeners.get(event) ?? []).map(({ listener }) => listener);
+    }
+
     listenerCount(event: string | symbol): number {
-        return this.#listeners.get(event)?.size ?? 0;
+        return this.listeners(event).length;
+    }
+
+    eventNames(): (string | symbol)[] {
+        return [...this.#listeners.keys()];
+    }
+
+    /** Without effect: nobody is warned of many listeners. */
+    setMaxListeners(_count: number): this {
+        return this;
     }
 
     emit(event: string | symbol, ...args: unknown[]): boolean {
-        const listeners = [...(this.#listeners.get(event) ?? [])];
-        for (const listener of listeners) listener(...args);
-        return listeners.length > 0;
+        const all = this.#listeners.get(event) ?? [];
+        for (const entry of all) {
+            if (entry.once) this.#listen(event, (all) => all.includes(entry) && all.splice(all.indexOf(entry), 1));
+            entry.listener.apply(this, args);
+        }
+        return all.length > 0;
+    }
+
+    /** Changes a copy of the list, because the old one may be being gone through. */
+    #listen(event: string | symbol, change: (all: Entry[]) => void): this {
+        const all = [...(this.#listeners.get(event) ?? [])];
+        change(all);
+        if (all.length > 0) this.#listeners.set(event, all);
+        else this.#listeners.delete(event);
+        return this;
     }
 
     async #acquire(resources: string[], duration: number, settings: Settings, renewed: boolean): Promise<Lock> {
@@ -312,7 +350,7 @@ export abstract class RedlockClient {
             if (error instanceof InvalidRequestError) throw error;
             throw new ExecutionError(QUORUM_MESSAGE, book.attempts("acquire"), { cause: error });
         }
-        return this.#lock(resources, { drive, book, duration }, "acquire");
+        return this.#lock(resources, { drive, book, duration, isReleased: false }, "acquire");
     }
 
     #lock(resources: string[], hold: Hold, kind: Kind): Lock {
@@ -336,7 +374,7 @@ export abstract class RedlockClient {
         const lease = { token: lock.value, validUntil };
         const drive = this.#client.adopt(context, names(lock.resources), ttl, lockOptions(settings, false), lease, book);
         known?.drive.detach();
-        const hold = Object.assign(known ?? { book }, { drive, duration });
+        const hold = Object.assign(known ?? { book, isReleased: false }, { drive, duration });
         this.#holds.set(lock, hold);
         return hold;
     }
@@ -368,7 +406,7 @@ class Book implements Observer {
         queueMicrotask(() => this.#redlock.emit("error", error));
     }
 
-    ask(op: Op, nodes: number): Ballot | undefined {
+    ask(op: Op, nodes: Iterable<number>): Ballot | undefined {
         const kind = kindOf(op);
         if (kind === undefined) return undefined;
         const clients = [...this.#redlock.clients];
@@ -378,33 +416,23 @@ class Book implements Observer {
             votesFor: new Set(),
             votesAgainst: new Map(),
         };
-        let left = nodes;
+        const silent = new Set(nodes);
         let resolve: (stats: ExecutionStats) => void;
         this.#attempts[kind].push(new Promise((done) => (resolve = done)));
+        const against = (node: number, reason: Error): void => {
+            stats.votesAgainst.set(clients[node] as RedisClient, reason);
+            this.#tell(reason);
+        };
         return {
             vote: (node, vote, error) => {
-                if (left <= 0) return;
-                const client = clients[node] as RedisClient;
-                if (vote === Vote.Applied) {
-                    stats.votesFor.add(client);
-                } else {
-                    const reason = error ?? new ResourceLockedError("The resource is locked on this client.");
-                    stats.votesAgainst.set(client, reason);
-                    this.#tell(reason);
-                }
-                left -= 1;
-                if (left === 0) resolve(stats);
+                if (!silent.delete(node)) return;
+                if (vote === Vote.Applied) stats.votesFor.add(clients[node] as RedisClient);
+                else against(node, error ?? new ResourceLockedError("The resource is locked on this client."));
+                if (silent.size === 0) resolve(stats);
             },
             end: () => {
-                if (left <= 0) return;
-                left = 0;
-                const silent = clients.filter((client) => !stats.votesFor.has(client) && !stats.votesAgainst.has(client));
-                // Of a question that was repeated for some clients, the others have been heard before.
-                for (const client of silent.slice(0, nodes)) {
-                    const reason = new Error("The client did not answer in time.");
-                    stats.votesAgainst.set(client, reason);
-                    this.#tell(reason);
-                }
+                for (const node of silent) against(node, new Error("The client did not answer in time."));
+                silent.clear();
                 resolve(stats);
             },
         };
@@ -441,7 +469,7 @@ function lockOptions(settings: Settings, renewed: boolean): LockOptions {
         fence: false,
         drift: driftFactor,
         wait: ENDLESS_MS,
-        ...(retryCount === -1 ? {} : { attemptsMax: retryCount + 1 }),
+        ...(retryCount === -1 || retryCount >= RETRIES_ENDLESS ? {} : { attemptsMax: retryCount + 1 }),
         retryDelay: [min, retryDelay + retryJitter],
         ...(renewed ? { renewUpTo: ENDLESS_MS } : {}),
     };

@@ -1,5 +1,6 @@
 // The drop-in face beside node-redlock itself, on real servers.
 import assert from "node:assert/strict";
+import { EventEmitter } from "node:events";
 import { after, before, suite, test } from "node:test";
 import { Cluster, Redis } from "ioredis";
 import { ContendedError, LostError, NoQuorumError } from "redlatch";
@@ -141,6 +142,17 @@ for (const count of [1, 3]) {
     });
 }
 
+test("retries without end can be asked for in every way", async () => {
+    const redlock = new Redlock(servers.map((server) => client(server)), { retryDelay: 10, retryJitter: 0 });
+    for (const retryCount of [-1, Infinity, Number.MAX_SAFE_INTEGER]) {
+        const name = resource();
+        const lock = await redlock.acquire([name], 60_000);
+        const waiting = redlock.acquire([name], 60_000, { retryCount });
+        await lock.release();
+        await (await waiting).release();
+    }
+});
+
 test("settings can be given for each call", async () => {
     const name = resource();
     const redlock = new Redlock(servers.map((server) => client(server)));
@@ -181,16 +193,35 @@ test("quit ends the clients", async () => {
     await until("all have ended", () => own.every(({ status }) => status === "end"));
 });
 
-test("listeners come and go", () => {
-    const redlock = new Redlock([client(servers[0])]);
-    const heard = [];
-    const listener = (error) => heard.push(error);
-    redlock.on("error", listener).once("error", listener);
-    redlock.emit("error", 1);
-    redlock.emit("error", 2);
-    redlock.off("error", listener);
-    assert.equal(redlock.emit("error", 3), false, "and an error without a listener ends no process");
-    assert.deepEqual(heard, [1, 1, 2]);
+test("listeners come and go as those of an EventEmitter", () => {
+    // What node-redlock is given by its own listener of errors is not looked at.
+    const emitters = [new Redlock([client(servers[0])]), new EventEmitter()];
+    const seen = emitters.map((emitter) => {
+        const heard = [];
+        const note = (what) => function (...args) {
+            heard.push([what, this === emitter, ...args]);
+        };
+        const [a, b, c] = ["a", "b", "c"].map(note);
+        emitter.on("x", a).addListener("x", a).once("x", b).prependListener("x", c).prependOnceListener("x", b);
+        heard.push(emitter.emit("x", 1, 2), emitter.listenerCount("x"));
+        emitter.off("x", a);
+        heard.push(emitter.emit("x", 3), emitter.listeners("x").map((listener) => [a, b, c].indexOf(listener)));
+        emitter.once("x", b).removeListener("x", b).off("x", b).off("y", b);
+        heard.push(emitter.emit("x"), emitter.eventNames());
+        emitter.once("y", function () {
+            emitter.emit("y");
+            emitter.on("y", a);
+        });
+        heard.push(emitter.emit("y"), emitter.emit("y"), emitter.eventNames());
+        emitter.removeAllListeners("y");
+        heard.push(emitter.emit("y"), emitter.listenerCount("y"));
+        heard.push(emitter.setMaxListeners(20) === emitter);
+        emitter.removeAllListeners();
+        heard.push(emitter.eventNames(), emitter.listeners("x"), emitter.emit("x"));
+        return heard;
+    });
+    assert.deepEqual(seen[0], seen[1]);
+    assert.equal(emitters[0].emit("error", new Error("unheard")), false, "an error without a listener ends no process");
 });
 
 test("a client's key prefix is kept", async () => {
@@ -248,11 +279,32 @@ suite("where node-redlock has defects", () => {
         assert.throws(() => new Redlock([client(servers[0])], {}, { acquireScript: "return 1" }), /not supported/);
     });
 
-    test("a release can be repeated", async () => {
+    test("a release can be repeated, and has the same statistics", async () => {
         const redlock = new Redlock(servers.map((server) => client(server)));
         const lock = await redlock.acquire([resource()], 5000);
-        await lock.release();
-        await lock.release();
+        const results = await Promise.all([lock.release(), lock.release()]);
+        results.push(await lock.release());
+        for (const { attempts } of results) {
+            assert.ok(attempts.length > 0);
+            assert.equal((await attempts[0]).votesFor.size, 3);
+        }
+    });
+
+    test("what is asked of one client is held against no other", async () => {
+        // The last is silent from the release on.
+        let isSilent = false;
+        const clients = servers.map((server, index) => {
+            const redis = client(server);
+            return { call: (...args) => (index === 2 && isSilent ? new Promise(() => {}) : redis.call(...args)) };
+        });
+        const redlock = new Redlock(clients);
+        const lock = await redlock.acquire([resource()], 5000);
+        assert.equal((await lock.attempts[0]).votesFor.size, 3);
+        isSilent = true;
+        const { attempts } = await lock.release();
+        const again = await until("it is asked again", () => attempts[1]);
+        const { votesFor, votesAgainst } = await again;
+        assert.deepEqual([[...votesFor], [...votesAgainst.keys()]], [[], [clients[2]]]);
     });
 });
 
