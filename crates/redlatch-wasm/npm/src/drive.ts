@@ -325,11 +325,15 @@ export class Drive {
 
     #onFailure(flight: Flight, id: number, node: number, reason: unknown): void {
         this.#landed(flight, id);
-        if (this.#isFreed) return;
         const error = nodeError(reason);
+        flight.ballot?.vote(node, Answer.Failed, error);
+        this.#fail(id, node, error);
+    }
+
+    #fail(id: number, node: number, error: NodeError): void {
+        if (this.#isFreed) return;
         this.#failures[node] = { id, error };
         this.#machine.handleFailure(this.#context.clock.end(), id);
-        flight.ballot?.vote(node, Answer.Failed, error);
         this.#drain();
     }
 
@@ -344,11 +348,15 @@ export class Drive {
         this.#timerAt = Infinity;
         if (this.#isFreed) return;
         const now = this.#context.clock.end();
-        for (const flight of this.#flights) {
-            if (flight.deadline <= now && !flight.isOverdue) flight.end();
-        }
+        const late = this.#flights.filter(({ deadline }) => deadline <= now);
+        this.#flights = this.#flights.filter(({ deadline }) => deadline > now);
+        for (const flight of late) flight.end();
         this.#machine.handleTimeout(now);
         this.#drain();
+        // Transports that heed no signal say nothing of this. A late answer still counts.
+        for (const flight of late) {
+            for (const [id, node] of flight.open) this.#fail(id, node, overdue());
+        }
     }
 
     /** To be called after each input to the machine. */
@@ -517,9 +525,7 @@ export class Drive {
                 this.#lingerUntil = undefined;
             }
         }
-        for (const { deadline, isOverdue } of this.#flights) {
-            if (!isOverdue) at = Math.min(at, deadline);
-        }
+        for (const { deadline } of this.#flights) at = Math.min(at, deadline);
         if (at === Infinity || (this.#timerAt <= at && this.#phase !== "held")) return;
         const now = clock.end();
         let delay = at - now;
@@ -534,7 +540,7 @@ export class Drive {
     /** An acquire that was given up ends when every node was told, or has had its time. */
     #tellCancelled(isIdle: boolean): void {
         if (this.#canceller === undefined) return;
-        if (isIdle || this.#flights.every(({ isOverdue }) => isOverdue)) {
+        if (isIdle || this.#flights.length === 0) {
             const done = this.#canceller;
             this.#canceller = undefined;
             this.#background();
