@@ -201,8 +201,17 @@ export function nodeError(error: unknown, secrets: readonly string[] = []): Node
     const inner = (cause ?? {}) as { message?: unknown; code?: unknown };
     let text = typeof message === "string" && message ? message : String(error);
     if (typeof inner.message === "string" && inner.message) text += ` (${inner.message})`;
-    const known = [code, inner.code].find((code) => typeof code === "string") as string | undefined;
+    // Whoever made the error made its code, which may be anything.
+    const known = [code, inner.code].find(
+        (code) => typeof code === "string" && /^\w{1,64}$/.test(code) && harmless(code, secrets) === code,
+    ) as string | undefined;
     return new NodeError(harmless(text, secrets), known);
+}
+
+/** The error with this text that a node answered. Its first word is the code, if it looks like one. @internal */
+export function answeredError(text: string, secrets: readonly string[]): NodeError {
+    const message = harmless(text, secrets);
+    return new NodeError(message, /^[A-Z][A-Z0-9_]{0,31}(?= |$)/.exec(message)?.[0]);
 }
 
 /** @internal */

@@ -1,11 +1,12 @@
 // What the scenario cannot show: clocks, transports, late answers, secrets.
 import assert from "node:assert/strict";
+import { EventEmitter } from "node:events";
 import net from "node:net";
 import { after, before, suite, test } from "node:test";
 import { Redis } from "ioredis";
 import {
     AcquireError, ContendedError, InvalidRequestError, LostError, NodeError, NoQuorumError, Redlatch, ioredis, nodeRedis,
-    resp, upstash,
+    resp, upstash, webdis,
 } from "redlatch";
 import { createClient } from "redis";
 import { startRedis } from "./lib/fleet.js";
@@ -217,6 +218,45 @@ suite("transports", () => {
         const error = await rejection(new Redlatch(nodes).tryAcquire(resource(), 1000));
         assert.ok(error instanceof NoQuorumError && /WRONGPASS/.test(error.message), `${error}`);
         assert.ok(!error.message.includes("wrong-secret"));
+    });
+
+    /** A socket that answers this, or fails, in the same turn of the event loop. */
+    function socket(answer) {
+        const socket = Object.assign(new EventEmitter(), { write() {}, destroy() {} });
+        process.nextTick(() => (answer instanceof Error ? socket.emit("error", answer) : socket.emit("data", Buffer.from(answer))));
+        return socket;
+    }
+
+    test("a socket that fails at once is no vote, and ends no process", async () => {
+        const node = resp(() => socket(new Error("unreachable")));
+        const { signal } = new AbortController();
+        // In a timer, what is to be done next comes before promises.
+        const error = await new Promise((resolve) => setTimeout(() => node.send(["PING"], { signal }).catch(resolve), 0));
+        assert.ok(error instanceof NodeError && error.message === "unreachable", `${error}`);
+    });
+
+    test("the code of an error is one, and no secret", async () => {
+        const secret = "HUNTER2";
+        const json = (body) => async () => ({ status: 200, text: async () => JSON.stringify(body) });
+        const url = "https://a.example.com";
+        const kinds = [
+            (text) => upstash({ url, token: secret, fetch: json({ error: text }) }),
+            (text) => webdis({ url, user: "u", password: secret, fetch: json({ EVAL: [false, text] }) }),
+            (text) => resp({ password: secret, connect: () => socket(`+OK\r\n-${text}\r\n`) }),
+            (text) => resp({ password: secret, connect: () => socket(`-${text}\r\n`) }),
+            // As clients and runtimes give them.
+            (text) => upstash({ url, token: secret, fetch: () => Promise.reject(Object.assign(new Error(text), { code: text.split(" ")[0] })) }),
+        ];
+        const { signal } = new AbortController();
+        for (const [index, kind] of kinds.entries()) {
+            const told = await rejection(kind("READONLY You can't write").send(["EVAL"], { signal }));
+            assert.deepEqual([told.code, told.message], ["READONLY", "READONLY You can't write"], `${index}`);
+            for (const text of [`${secret} is wrong`, `${"0123456789abcdef".repeat(3)} is wrong`, `?${secret}! is wrong`]) {
+                const error = await rejection(kind(text).send(["EVAL"], { signal }));
+                assert.ok(error instanceof NodeError && error.code === undefined, `${index}: ${error.code}`);
+                assert.match(error.message, /^\??…!? is wrong$/, `${index}`);
+            }
+        }
     });
 
     test("a transport that throws, or answers nonsense, is no vote", async () => {

@@ -1,4 +1,4 @@
-import { InvalidRequestError, NodeError, harmless, nodeError } from "../error.js";
+import { InvalidRequestError, NodeError, answeredError, nodeError } from "../error.js";
 import type { Node, Reply, Signal } from "../node.js";
 
 /** A connection that the application opened: a socket of `cloudflare:sockets` is one as it is. */
@@ -26,7 +26,10 @@ export interface NodeSocketLike {
 
 /** A node that speaks RESP, the protocol of Redis. */
 export interface RespOptions {
-    /** Opens a connection, or begins to: with `connect` of Workers, or `net.connect` or `tls.connect` of Node. */
+    /**
+     * Opens a connection, or begins to: with `connect` of Workers, or `net.connect` or `tls.connect` of Node. A socket
+     * of Node that is not connected yet is given as it is, and not as a promise: it may fail before that is kept.
+     */
     connect(): Connection | NodeSocketLike | Promise<Connection | NodeSocketLike>;
     /** The user to authenticate as; `default` unless given. */
     readonly user?: string;
@@ -52,7 +55,8 @@ export function resp(options: RespOptions | RespOptions["connect"]): Node {
         ...(name === undefined ? {} : { name }),
         async send(args, { signal }) {
             try {
-                return await exchange(connect, [...login, args], signal as Signal);
+                const parser = new Parser(secrets);
+                return await exchange(connect, [...login, args], parser, signal as Signal);
             } catch (error) {
                 throw nodeError(error, secrets);
             }
@@ -61,7 +65,12 @@ export function resp(options: RespOptions | RespOptions["connect"]): Node {
 }
 
 /** Sends all commands, and resolves to the reply to the last one if none before it is an error. */
-async function exchange(connect: RespOptions["connect"], commands: string[][], signal: Signal): Promise<Reply> {
+async function exchange(
+    connect: RespOptions["connect"],
+    commands: string[][],
+    parser: Parser,
+    signal: Signal,
+): Promise<Reply> {
     if (signal.aborted) throw signal.reason;
     let channel: Channel | undefined;
     let isOver = false;
@@ -71,10 +80,12 @@ async function exchange(connect: RespOptions["connect"], commands: string[][], s
     });
     signal.addEventListener("abort", leave, { once: true });
     const talk = async (): Promise<Reply> => {
-        channel = channelOf(await connect());
+        const connection = connect();
+        // A socket may fail before a promise of it is kept, and must be listened to by then.
+        channel = channelOf("then" in connection ? await connection : connection);
         // Whoever gave up while the connection was being made has left it to be closed here.
         if (isOver) channel.close();
-        return converse(channel, commands);
+        return converse(channel, commands, parser);
     };
     try {
         return await Promise.race([talk(), gone]);
@@ -85,9 +96,8 @@ async function exchange(connect: RespOptions["connect"], commands: string[][], s
     }
 }
 
-async function converse(channel: Channel, commands: string[][]): Promise<Reply> {
+async function converse(channel: Channel, commands: string[][], parser: Parser): Promise<Reply> {
     channel.write(encode(commands));
-    const parser = new Parser();
     let last: Reply = null;
     for (const _command of commands) {
         let reply = parser.next();
@@ -191,8 +201,13 @@ const DEPTH_MAX = 2;
 
 /** RESP2, as far as a node answers it to our commands. */
 class Parser {
+    readonly #secrets: readonly string[];
     #bytes = new Uint8Array(0);
     #at = 0;
+
+    constructor(secrets: readonly string[]) {
+        this.#secrets = secrets;
+    }
 
     push(bytes: Uint8Array): void {
         const rest = this.#bytes.subarray(this.#at);
@@ -219,7 +234,7 @@ class Parser {
             case "+":
                 return rest;
             case "-":
-                return new NodeError(harmless(rest), rest.split(" ", 1)[0]);
+                return answeredError(rest, this.#secrets);
             case ":":
                 return number(rest);
             case "$":

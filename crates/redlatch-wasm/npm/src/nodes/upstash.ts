@@ -1,4 +1,4 @@
-import { NodeError, harmless, nodeError } from "../error.js";
+import { NodeError, answeredError, nodeError } from "../error.js";
 import type { Node, Reply, Signal } from "../node.js";
 import { type HttpOptions, type HttpProxy, httpProxy } from "./http.js";
 
@@ -32,7 +32,7 @@ function errorOf(json: unknown): string | undefined {
 /** What is in `{"result": …}`. Members that we do not know are none of our business. */
 function result(json: unknown, secrets: readonly string[]): Reply {
     const error = errorOf(json);
-    if (error !== undefined) throw new NodeError(harmless(error, secrets), error.split(" ", 1)[0]);
+    if (error !== undefined) throw answeredError(error, secrets);
     if (typeof json !== "object" || json === null || !Object.hasOwn(json, "result")) {
         throw new NodeError("the answer has no result");
     }

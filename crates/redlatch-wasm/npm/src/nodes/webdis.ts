@@ -1,4 +1,4 @@
-import { InvalidRequestError, NodeError, harmless } from "../error.js";
+import { InvalidRequestError, NodeError, answeredError } from "../error.js";
 import type { Node, Reply, Signal } from "../node.js";
 import { type HttpOptions, httpProxy } from "./http.js";
 
@@ -70,7 +70,7 @@ function reply(json: unknown, name: string, secrets: readonly string[]): Reply {
     if (!Array.isArray(value) || typeof value[0] !== "boolean") return value as Reply;
     const [isStatus, text] = value as [boolean, unknown];
     if (isStatus) return text as Reply;
-    throw new NodeError(harmless(String(text), secrets), String(text).split(" ", 1)[0]);
+    throw answeredError(String(text), secrets);
 }
 
 function base64(text: string): string {
