@@ -3,7 +3,7 @@ import { Client } from "./client.js";
 import type { Ballot, Context, Drive, Observer } from "./drive.js";
 import { AtRiskError, InvalidRequestError, LostError } from "./error.js";
 import type { Node, Signal } from "./node.js";
-import { type IoredisLike, ioredis } from "./nodes/clients.js";
+import { type IoredisLike, commands, hasKeyPrefix } from "./nodes/clients.js";
 import type { LockOptions } from "./options.js";
 
 /** A client, or a cluster, of ioredis. */
@@ -499,9 +499,24 @@ function names(resources: readonly string[]): string[] {
     return distinct.length > 1 ? distinct.map((name) => SLOT + name) : distinct;
 }
 
+/**
+ * Without the queues, if it is a release: where a client puts a prefix before every key, theirs would be others, and in
+ * another slot than the locks. Who waits in them is not called, and tries again by itself.
+ */
+function unqueued(args: readonly string[]): string[] {
+    const kept = args.filter((arg) => !arg.startsWith(QUEUE));
+    const left = args.length - kept.length;
+    if (left > 0) kept[COUNT] = String(Number(kept[COUNT]) - left);
+    return kept;
+}
+
+/** Where `EVAL` has the number of its keys. */
+const COUNT = 2;
+
 function node(client: RedisClient): Node {
-    const { send } = ioredis(client);
+    const { send } = commands(client);
+    const prepare = hasKeyPrefix(client) ? unqueued : (args: string[]) => args;
     return {
-        send: (args, options) => send(args.map(bare), options),
+        send: (args, options) => send(prepare(args).map(bare), options),
     };
 }

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { EventEmitter } from "node:events";
 import net from "node:net";
 import { after, before, suite, test } from "node:test";
-import { Redis } from "ioredis";
+import { Cluster, Redis } from "ioredis";
 import {
     AcquireError, ContendedError, InvalidRequestError, LostError, NodeError, NoQuorumError, Redlatch, ioredis, nodeRedis,
     resp, upstash, webdis,
@@ -279,8 +279,13 @@ suite("transports", () => {
         }
     });
 
-    test("a client whose numbers are strings is refused", () => {
-        assert.throws(() => ioredis(client(servers[0], { stringNumbers: true })), InvalidRequestError);
+    test("a client of ioredis that changes numbers or keys is refused", () => {
+        for (const options of [{ stringNumbers: true }, { keyPrefix: "app:" }]) {
+            const refused = { name: "InvalidRequestError", message: new RegExp(Object.keys(options)[0]) };
+            assert.throws(() => ioredis(client(servers[0], { ...options, lazyConnect: true })), refused);
+            assert.throws(() => ioredis(new Cluster([servers[0]], { redisOptions: options, lazyConnect: true })), refused);
+        }
+        assert.throws(() => ioredis(new Cluster([servers[0]], { keyPrefix: "app:", lazyConnect: true })), /keyPrefix/);
     });
 
     test("only SET NX PX and EVAL are sent", async () => {

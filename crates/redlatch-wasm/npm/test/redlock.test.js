@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { EventEmitter } from "node:events";
 import { after, before, suite, test } from "node:test";
 import { Cluster, Redis } from "ioredis";
-import { ContendedError, LostError, NoQuorumError } from "redlatch";
+import { ContendedError, LostError, NoQuorumError, Redlatch, ioredis } from "redlatch";
 import Redlock, { ExecutionError, Lock, ResourceLockedError } from "redlatch/redlock";
 import NodeRedlock, { ExecutionError as NodeExecutionError } from "redlock";
 import { startRedis } from "./lib/fleet.js";
@@ -230,7 +230,16 @@ test("a client's key prefix is kept", async () => {
     const lock = await new Redlock(prefixed()).acquire([name, `${name} too`], 5000);
     await until("it is there", async () => (await servers[0].client.get(`app:${name} too`)) === lock.value);
     await rejection(new NodeRedlock(prefixed(), quick).acquire([name], 1000));
-    await lock.release();
+    const redlatch = new Redlatch(servers.map((server) => ioredis(client(server))), { keyPrefix: "app:" });
+    assert.ok((await rejection(redlatch.tryAcquire(name, 1000, { nodeTimeout: 20_000 }))) instanceof ContendedError);
+    await (await lock.release()).attempts[0];
+    assert.equal(await servers[0].client.exists(`app:${name}`, `app:${name} too`), 0);
+});
+
+test("a client whose numbers are strings is refused", () => {
+    assert.throws(() => new Redlock([client(servers[0], { stringNumbers: true })]), /stringNumbers/);
+    const cluster = new Cluster([servers[0]], { redisOptions: { stringNumbers: true }, lazyConnect: true });
+    assert.throws(() => new Redlock([cluster]), /stringNumbers/);
 });
 
 suite("where node-redlock has defects", () => {
@@ -386,6 +395,17 @@ test("a cluster is one client", async (t) => {
         const extended = await lock.extend(5000);
         await extended.release();
         assert.equal(await cluster.exists(name), 0);
+    }
+    for (const options of [{ keyPrefix: "app:" }, { redisOptions: { keyPrefix: "app:" } }]) {
+        const prefixed = new Cluster([{ host: "127.0.0.1", port: nodes[0].port }], options);
+        t.after(() => prefixed.disconnect());
+        for (const name of ["a", "b", "c", "d"]) {
+            const lock = await new Redlock([prefixed], quick).acquire([name], 60_000);
+            assert.equal(await cluster.get(`app:${name}`), lock.value);
+            await lock.extend(60_000);
+            await lock.release();
+            assert.equal(await cluster.exists(`app:${name}`), 0);
+        }
     }
     const both = ["{order:7}:stock", "{order:7}:invoice"];
     await (await redlock.acquire(both, 5000)).release();

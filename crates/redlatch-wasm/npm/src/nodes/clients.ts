@@ -7,23 +7,44 @@ export interface IoredisLike {
     readonly options?: object;
 }
 
+/** What a client is asked about. A cluster has its clients' options in its own. */
+interface Options {
+    host?: string;
+    port?: number;
+    path?: string;
+    keyPrefix?: unknown;
+    stringNumbers?: boolean;
+    redisOptions?: Options;
+}
+
 /**
  * A node by a client of ioredis that the application has already. Nobody needs to wait for a command that its
  * queue holds back: a late answer does no harm.
  */
 export function ioredis(client: IoredisLike, name?: string): Node {
-    const options = (client.options ?? {}) as {
-        host?: string;
-        port?: number;
-        path?: string;
-        stringNumbers?: boolean;
-    };
-    if (options.stringNumbers) {
+    if (hasKeyPrefix(client)) {
+        throw new InvalidRequestError(
+            "a client with a `keyPrefix` cannot lock, because it renames the library's own keys, too; give the prefix to " +
+                "`Redlatch`, whose option `keyPrefix` does the same for resources",
+        );
+    }
+    return commands(client, name);
+}
+
+/** @internal */
+export function hasKeyPrefix(client: IoredisLike): boolean {
+    const { keyPrefix, redisOptions }: Options = client.options ?? {};
+    return Boolean(keyPrefix || redisOptions?.keyPrefix);
+}
+
+/** A node by a client that may have a prefix for keys. @internal */
+export function commands(client: IoredisLike, name?: string): Node {
+    const { host, port, path, stringNumbers, redisOptions }: Options = client.options ?? {};
+    if (stringNumbers || redisOptions?.stringNumbers) {
         throw new InvalidRequestError("a client with `stringNumbers` cannot lock: numbers must be numbers");
     }
-    const address = options.path ?? (options.host && `${options.host}:${options.port}`);
     return {
-        ...named(name ?? address),
+        ...named(name ?? path ?? (host && `${host}:${port}`)),
         send([command = "", ...args]) {
             return client.call(command, ...args) as Promise<Reply>;
         },
