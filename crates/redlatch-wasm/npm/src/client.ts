@@ -1,4 +1,4 @@
-import { LockState, Machine, initSync, problem, settings as usual } from "./core.js";
+import { LockState, Machine, Setting, initSync, problem, settings as usual } from "./core.js";
 import { Clock, systemTime } from "./clock.js";
 import { type Context, Drive, type Observer, type Said, join, look } from "./drive.js";
 import { InvalidRequestError, type LostError, type NodeError, check } from "./error.js";
@@ -185,7 +185,8 @@ export abstract class Client {
     #drive(context: Context, names: readonly string[], ttl: number, options: LockOptions, extras: Extras): Drive {
         const { once = false, renewed = false, observer } = extras;
         const list = settings(this.#nodes.length, ttl, this.#options, options, once, renewed);
-        return new Drive(context, this.#machine(list, names), ttl, options.waitUntil, observer);
+        const isRenewed = list[Setting.Renew] === 1;
+        return new Drive(context, this.#machine(list, names), ttl, isRenewed, options.waitUntil, observer);
     }
 
     #inspection(names: readonly string[]): Machine {

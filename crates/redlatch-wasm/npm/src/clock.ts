@@ -83,7 +83,12 @@ export function wakeAfter(ms: number, wake: () => void): Timer {
     return setTimeout(wake, Math.min(Math.max(ms, 0), TIMEOUT_MAX_MS));
 }
 
-/** Such a timer keeps no process alive, where the runtime knows the difference. @internal */
+/** The timer keeps no process alive, where the runtime knows the difference. @internal */
 export function inBackground(timer: Timer): void {
     (timer as { unref?: () => void }).unref?.();
+}
+
+/** The timer keeps its process alive again. @internal */
+export function inForeground(timer: Timer): void {
+    (timer as { ref?: () => void }).ref?.();
 }

@@ -1,5 +1,5 @@
 import { Cause, EventKind, Loss, type Machine, NodeState, type Op, Question, Vote as Answer } from "./core.js";
-import { type Clock, type Timer, inBackground, wakeAfter } from "./clock.js";
+import { type Clock, type Timer, inBackground, inForeground, wakeAfter } from "./clock.js";
 import {
     AcquireError, AtRiskError, ContendedError, DeadlineExceededError, InvalidRequestError, LostError, NoQuorumError,
     NodeError, QuarantinedError, TooLateError, UnconfirmedError, type Vote, check, nodeError,
@@ -92,6 +92,7 @@ export class Drive {
     readonly #context: Context;
     readonly #machine: Machine;
     readonly #ttl: number;
+    readonly #isRenewed: boolean;
     readonly #waitUntil: ((work: Promise<void>) => void) | undefined;
     readonly #observer: Observer | undefined;
     /** `over`: nothing is held, nor will it be; what is left is to clean up. */
@@ -122,12 +123,14 @@ export class Drive {
         context: Context,
         machine: Machine,
         ttl: number,
+        isRenewed: boolean,
         waitUntil: ((work: Promise<void>) => void) | undefined,
         observer?: Observer,
     ) {
         this.#context = context;
         this.#machine = machine;
         this.#ttl = ttl;
+        this.#isRenewed = isRenewed;
         this.#waitUntil = waitUntil;
         this.#observer = observer;
     }
@@ -203,7 +206,10 @@ export class Drive {
     lost(): Promise<LostError> {
         this.#look();
         if (this.#loss !== undefined) return Promise.resolve(this.#loss);
-        return new Promise((resolve) => this.#losers.push(resolve));
+        return new Promise((resolve) => {
+            this.#losers.push(resolve);
+            this.#reschedule();
+        });
     }
 
     /** Resolves when nothing is left to be done. */
@@ -211,11 +217,13 @@ export class Drive {
         if (this.#isFreed) return Promise.resolve();
         return new Promise((resolve) => {
             this.#settlers.push(resolve);
-            // Somebody waits now: what was in the background keeps the process alive. Not at once, because this may be
-            // in the middle of something.
-            this.#unwake();
-            queueMicrotask(() => this.#schedule());
+            this.#reschedule();
         });
+    }
+
+    /** Somebody waits now, for which the process stays. Not at once, because this may be in the middle of something. */
+    #reschedule(): void {
+        queueMicrotask(() => this.#schedule());
     }
 
     extend(): Promise<void> {
@@ -456,7 +464,6 @@ export class Drive {
     #background(): void {
         if (this.#isBackground) return;
         this.#isBackground = true;
-        this.#unwake();
         const waitUntil = this.#waitUntil;
         // Before whoever waits goes on, and not in the midst of this: what it throws is the application's.
         if (waitUntil !== undefined) queueMicrotask(() => waitUntil(this.settled()));
@@ -526,15 +533,24 @@ export class Drive {
             }
         }
         for (const { deadline } of this.#flights) at = Math.min(at, deadline);
-        if (at === Infinity || (this.#timerAt <= at && this.#phase !== "held")) return;
-        const now = clock.end();
-        let delay = at - now;
-        if (this.#phase === "held") delay = Math.min(delay, LOOK_MS);
-        if (this.#timerAt <= now + delay) return;
-        this.#unwake();
-        this.#timerAt = now + delay;
-        this.#timer = wakeAfter(delay, () => this.#wake());
-        if (this.#isBackground && this.#settlers.length === 0) inBackground(this.#timer);
+        if (at < this.#timerAt || this.#phase === "held") {
+            const now = clock.end();
+            let delay = at - now;
+            if (this.#phase === "held") delay = Math.min(delay, LOOK_MS);
+            if (this.#timerAt > now + delay) {
+                this.#unwake();
+                this.#timerAt = now + delay;
+                this.#timer = wakeAfter(delay, () => this.#wake());
+            }
+        }
+        if (this.#timer !== undefined) (this.#isAwaited() ? inForeground : inBackground)(this.#timer);
+    }
+
+    /** Whether the process should stay for what is going to happen. That a lease ends is no reason. */
+    #isAwaited(): boolean {
+        if (this.#settlers.length > 0) return true;
+        if (this.#phase !== "held") return !this.#isBackground;
+        return this.#isRenewed || this.#extenders.length > 0 || this.#losers.length > 0;
     }
 
     /** An acquire that was given up ends when every node was told, or has had its time. */

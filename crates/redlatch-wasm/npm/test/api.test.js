@@ -518,9 +518,11 @@ suite("the end of a process", () => {
     const program = (rest) => run(process.execPath, ["--input-type=module", "-e", `
         import { Redlatch } from "redlatch";
         // The last node never answers, and heeds no signal.
-        let token;
+        let token, isSilent = false, onExtension = () => {};
         const answer = async ([command, text, value]) => {
+            if (isSilent) return new Promise(() => {});
             if (command === "SET") return (token = value, "OK");
+            if (text.includes("left < ttl")) onExtension();
             return text.includes("held or value") ? [token, 1000, 0] : [1];
         };
         const nodes = [answer, answer, () => new Promise(() => {})];
@@ -540,6 +542,34 @@ suite("the end of a process", () => {
             if ((await lock.check()) > 0) await lock.release();
         `);
         assert.equal(code, 0, log);
+    });
+
+    test("is not put off by a lock that is held and that nobody waits for", async () => {
+        const { code, log } = await program('console.log((await redlatch.acquire("a", 86_400_000)).isValid);');
+        assert.equal(code, 0, log);
+        assert.match(log, /true/);
+    });
+
+    test("is put off by a lock that is extended, or whose loss is waited for", async () => {
+        const { code, log } = await program(`
+            const [lost, extended] = [await redlatch.acquire("a", 300), await redlatch.acquire("b", 86_400_000)];
+            lost.lost.then(({ loss }) => {
+                console.log("lost:", loss);
+                isSilent = true;
+                extended.extend().catch(({ name }) => console.log("rejected:", name));
+            });
+        `);
+        assert.equal(code, 0, log);
+        assert.deepEqual(log.trim().split("\n"), ["lost: expired", "rejected: AtRiskError"]);
+    });
+
+    test("is put off by a lock that is renewed", async () => {
+        const { code, log } = await program(`
+            onExtension = () => (console.log("renewed"), process.exit(0));
+            await redlatch.acquire("a", 10_000, { renewUpTo: 86_400_000 });
+        `);
+        assert.equal(code, 0, log);
+        assert.match(log, /renewed/);
     });
 
     test("comes when that is over, for who waits for it", async () => {
