@@ -70,7 +70,7 @@ export class Lock {
 
     /**
      * Asks the nodes whether they have the lock, and resolves to {@link remaining} after that. If a majority does
-     * not have it any more, it is lost.
+     * not have it any more, it is lost. Rejects if it was lost before, or was released by then.
      */
     check(): Promise<number> {
         return this.#check();

@@ -182,17 +182,14 @@ export abstract class RedlockClient {
         const hold = this.#hold(context, existing, duration, merged);
         hold.book.begin("extend");
         for (let tries = 0; ; ) {
+            // Another extension may have taken the lock over, which it does once; it is as good if it is for as long.
+            if (hold.duration < duration) this.#hold(context, existing, duration, merged);
             const { drive } = hold;
             try {
                 await drive.extend();
                 break;
             } catch (error) {
-                if (hold.drive !== drive) {
-                    // Another extension has taken the lock over, which it does once. It is as good as this one if it
-                    // is for as long.
-                    if (hold.duration < duration) this.#hold(context, existing, duration, merged);
-                    continue;
-                }
+                if (hold.drive !== drive) continue;
                 if (!(error instanceof AtRiskError) || (retryCount !== -1 && tries >= retryCount)) {
                     throw new ExecutionError(QUORUM_MESSAGE, hold.book.attempts("extend"), { cause: error });
                 }

@@ -69,9 +69,9 @@ test("the module imports nothing but its glue", () => {
 /** In bytes with gzip. The first, which is what a program has in it, is the aim; the others are what there is, with some room. */
 const bundles = [
     ["a client of Upstash", 'export { Redlatch, upstash } from "redlatch"', {}, 24_576],
-    ["its JavaScript, without the module", 'export { Redlatch, upstash } from "redlatch"', { conditions: ["workerd"], external: ["*.wasm"] }, 8_400],
-    ["all that there is", 'export * from "redlatch"', {}, 25_500],
-    ["the drop-in face", 'export { default } from "redlatch/redlock"', {}, 25_000],
+    ["its JavaScript, without the module", 'export { Redlatch, upstash } from "redlatch"', { conditions: ["workerd"], external: ["*.wasm"] }, 8_600],
+    ["all that there is", 'export * from "redlatch"', {}, 26_000],
+    ["the drop-in face", 'export { default } from "redlatch/redlock"', {}, 25_600],
 ];
 
 for (const [what, code, options, max] of bundles) {
