@@ -368,8 +368,9 @@ export abstract class RedlockClient {
         if (validUntil === 0 && known !== undefined) return known;
         const book = known?.book ?? new Book(this);
         const ttl = Math.max(Math.ceil(duration), ADOPTED_MIN_MS);
+        const options = lockOptions(settings, false);
         const lease = { token: lock.value, validUntil };
-        const drive = this.#client.adopt(context, names(lock.resources), ttl, lockOptions(settings, false), lease, book);
+        const drive = this.#client.adopt(context, names(lock.resources), ttl, options, lease, book);
         known?.drive.detach();
         const hold = Object.assign(known ?? { book, isReleased: false }, { drive, duration });
         this.#holds.set(lock, hold);

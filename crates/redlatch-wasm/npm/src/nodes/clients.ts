@@ -24,8 +24,8 @@ interface Options {
 export function ioredis(client: IoredisLike, name?: string): Node {
     if (hasKeyPrefix(client)) {
         throw new InvalidRequestError(
-            "a client with a `keyPrefix` cannot lock, because it renames the library's own keys, too; give the prefix to " +
-                "`Redlatch`, whose option `keyPrefix` does the same for resources",
+            "a client with a `keyPrefix` cannot lock, because it renames the library's own keys, too; give the prefix " +
+                "to `Redlatch`, whose option `keyPrefix` does the same for resources",
         );
     }
     return commands(client, name);
