@@ -153,10 +153,9 @@ impl Retry {
 
     /// A random share of a ceiling that doubles with every try.
     fn own_delay(&self, tries: u32, jitter: u64) -> u64 {
-        let doublings = tries.min(63);
         let first = self.delay_min_nanos.max(CEILING_MIN_NANOS);
-        let fits = doublings < first.leading_zeros();
-        let ceiling = if fits { first << doublings } else { u64::MAX };
+        // As often as it can be doubled: that is for longer than anybody waits.
+        let ceiling = first << tries.min(first.leading_zeros());
         let ceiling = ceiling.min(self.delay_max_nanos).max(self.delay_min_nanos);
         self.delay_min_nanos + share(ceiling - self.delay_min_nanos, jitter)
     }

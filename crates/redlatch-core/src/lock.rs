@@ -214,22 +214,17 @@ impl Lock {
     /// [`WrongPhase::Idle`] if nothing is held or being acquired, as after [`Event::Lost`].
     pub fn release(&mut self, now: Instant) -> Result<(), WrongPhase> {
         // Whoever gives up a wait begins no attempt that is due: it would know nothing of what is owed.
-        if let Phase::Waiting { mut cleanup, tally, .. } = self.phase {
-            self.now = self.now.max(now);
-            cleanup.advance(self.now, &mut self.rounds);
-            self.leave(cleanup);
-            self.emit(Event::Failed { cause: Cause::Cancelled, tally });
-            return Ok(());
-        }
-        self.advance(now);
+        let _is_due = self.catch_up(now);
         match self.phase {
-            Phase::Idle | Phase::Waiting { .. } | Phase::Releasing(_) => {
-                return Err(WrongPhase::Idle);
-            }
+            Phase::Idle | Phase::Releasing(_) => return Err(WrongPhase::Idle),
             Phase::Acquiring(attempt) => {
                 let nodes = attempt.asked().union(self.calls.take().asked());
                 self.undo(attempt.token(), nodes, self.expiry(), Then::Nothing);
                 self.emit(Event::Failed { cause: Cause::Cancelled, tally: attempt.tally() });
+            }
+            Phase::Waiting { cleanup, tally, .. } => {
+                self.leave(cleanup);
+                self.emit(Event::Failed { cause: Cause::Cancelled, tally });
             }
             Phase::Held(hold) => {
                 // Nor are news of the lease, to whoever has given it up.
@@ -401,6 +396,13 @@ impl Lock {
     /// Moves the clock on (R17) and does what has become due. Every input begins with it, so that no
     /// reply is looked at before the deadline that it missed.
     fn advance(&mut self, now: Instant) {
+        if self.catch_up(now) {
+            self.retry();
+        }
+    }
+
+    /// The same, but for an attempt that has become due; whether one has.
+    fn catch_up(&mut self, now: Instant) -> bool {
         self.now = self.now.max(now);
         match &mut self.phase {
             Phase::Idle => {}
@@ -411,9 +413,7 @@ impl Lock {
             }
             Phase::Waiting { retry_at, cleanup, .. } => {
                 cleanup.advance(self.now, &mut self.rounds);
-                if self.now >= *retry_at {
-                    self.retry();
-                }
+                return self.now >= *retry_at;
             }
             Phase::Held(hold) => {
                 if let Some(loss) = hold.loss(&self.config, self.now) {
@@ -428,6 +428,7 @@ impl Lock {
                 self.settle_cleanup();
             }
         }
+        false
     }
 
     fn begin_attempt(&mut self) {
