@@ -178,33 +178,34 @@ enum Stage {
 }
 
 /// Drives `driver.lock` until nothing of it is left on any node that answers.
-pub(crate) async fn run(driver: Driver) {
+pub(crate) fn run(driver: Driver) -> impl Future<Output = ()> + Send {
     let subject = driver.subject.clone();
-    trace::in_span(&subject.resources, carry_on(driver)).await;
-}
-
-async fn carry_on(driver: Driver) {
-    let nodes = driver.subject.nodes.len();
-    let mut this = Loop {
-        in_flight: Flights::new(driver.subject.clone()),
-        alarm: clock::Alarm::default(),
-        woken: Woken::by(driver.woken.clone()),
-        driver,
-        asked: Poll::new(nodes),
-        released: Poll::new(nodes),
-        deadline: Instant::ZERO,
-        answer_due: vec![None; nodes],
-        renew_at: None,
-        extenders: Vec::new(),
-        releaser: None,
-        linger_until: None,
-        taken: None,
-        stage: Stage::Ours,
-    };
-    while this.step().await {}
+    // The future has the state in it once, and is not much larger: it is moved for each lock.
+    let mut this = Loop::new(driver);
+    trace::in_span(&subject.resources, async move { while this.step().await {} })
 }
 
 impl Loop {
+    fn new(driver: Driver) -> Self {
+        let nodes = driver.subject.nodes.len();
+        Self {
+            in_flight: Flights::new(driver.subject.clone()),
+            alarm: clock::Alarm::default(),
+            woken: Woken::by(driver.woken.clone()),
+            driver,
+            asked: Poll::new(nodes),
+            released: Poll::new(nodes),
+            deadline: Instant::ZERO,
+            answer_due: vec![None; nodes],
+            renew_at: None,
+            extenders: Vec::new(),
+            releaser: None,
+            linger_until: None,
+            taken: None,
+            stage: Stage::Ours,
+        }
+    }
+
     /// One round of the loop; `false` when there is nothing more to do.
     async fn step(&mut self) -> bool {
         if self.stage == Stage::Detached {

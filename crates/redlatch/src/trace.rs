@@ -15,7 +15,7 @@ mod on {
         resources: &Resources,
         carried: F,
     ) -> impl Future<Output = F::Output> + use<F> {
-        carried.instrument(tracing::debug_span!("lock", resource = %resources))
+        carried.instrument(tracing::debug_span!(parent: None, "lock", resource = %resources))
     }
 
     pub(crate) fn event(event: &Event) {
