@@ -137,18 +137,22 @@ impl Retry {
         (at < give_up_at).then_some(at)
     }
 
-    /// The same for a waiter that a majority is going to call: the upper half of the longest delay.
+    /// When a waiter that is to try again at `retry_at` does so if a majority is going to call it: later,
+    /// in the upper half of the longest delay, but before its place is gone.
     pub(crate) fn called_at(
         &self,
         now: Instant,
         give_up_at: Instant,
+        retry_at: Instant,
         token: &Token,
         useful: Option<Duration>,
-    ) -> Option<Instant> {
+    ) -> Instant {
+        let latest = now.plus_nanos(QUEUED_MAX_NANOS.max(self.delay_min_nanos));
         let half = self.delay_max_nanos.min(QUEUED_MAX_NANOS) / 2;
         let own = half + share(half, jitter(token));
         let at = now.plus_nanos(useful_delay(own, jitter(token), useful));
-        (at < give_up_at).then_some(at)
+        let retry_at = retry_at.min(latest);
+        if at < give_up_at { at.max(retry_at) } else { retry_at }
     }
 
     /// A random share of a ceiling that doubles with every try.

@@ -151,8 +151,11 @@ impl Lock {
         lock.now = now;
         lock.attempts = lease.token.attempt();
         lock.request.nonce = Nonce(lease.token.nonce());
-        // What the other one sent last may have been done at this moment.
-        let expires_at = lock.expiry();
+        // What the other one sent last may have been done at this moment; or long ago, with a longer ttl.
+        let expiry_nanos = config.drift().expiry_nanos(config.ttl());
+        let margin_nanos = expiry_nanos.saturating_sub(config.validity_nanos());
+        let expires_at =
+            now.plus_nanos(expiry_nanos).max(lease.valid_until.plus_nanos(margin_nanos));
         lock.phase = Phase::Held(Hold::adopted(&config, now, lease, expires_at));
         lock.advance(now);
         lock
@@ -536,8 +539,8 @@ impl Lock {
         self.calls.on_queued(id.node);
         if self.calls.will_be_called(quorum) && !was_queued && !self.calls.is_our_turn(quorum) {
             let retry = self.config.retry();
-            let at = retry.called_at(self.now, give_up_at, &cleanup.token(), retry_after);
-            *retry_at = at.map_or(*retry_at, |at| at.max(*retry_at));
+            let token = cleanup.token();
+            *retry_at = retry.called_at(self.now, give_up_at, *retry_at, &token, retry_after);
         }
     }
 

@@ -93,8 +93,10 @@ impl<'a> Keys<'a> {
 
     /// Whether every name has a queue of its own in its slot: not `{b}`, whose queue would be that of `b`.
     pub(super) fn have_queues(&self) -> bool {
-        let is_bare = |name: &&[u8]| hash_tag(name).is_some_and(|tag| tag.len() + 2 == name.len());
-        self.check_fence_keys().is_ok() && !self.names().iter().any(is_bare)
+        self.names().iter().all(|name| match hash_tag(name) {
+            Some(tag) => tag.len() + 2 < name.len(),
+            None => !name.contains(&b'}'),
+        })
     }
 }
 

@@ -61,6 +61,8 @@ pub(crate) struct Oracle {
 struct Wait {
     /// When the next attempt begins, if nobody calls.
     at: u64,
+    /// From when on it may begin as well, so that a place in queues is not gone.
+    renews_at: u64,
     /// It cannot be due earlier than this, unless somebody has called.
     floor: u64,
     /// It is in the queues, and called.
@@ -210,7 +212,8 @@ impl Oracle {
         let listening = core::mem::take(&mut self.listening);
         let Some(wait) = self.wait.take() else { return Ok(()) };
         let is_called = calls >= self.setup.majority();
-        let is_early = wait.queues && !listening && (now < wait.at || wait.at < wait.floor);
+        let is_due = now >= wait.at.min(wait.renews_at) && wait.at >= wait.floor;
+        let is_early = wait.queues && !listening && !is_due;
         ensure!(wait.queues || now >= wait.at, "an attempt at {now}, not at {wait:?} (R13)");
         ensure!(
             !is_early || is_called,
@@ -592,7 +595,7 @@ impl Oracle {
         let at = at.as_nanos();
         let Cause::Contended { retry_after } = *cause else {
             let called = [false; NODES_MAX];
-            self.wait = Some(Wait { at, floor: 0, queues: false, called });
+            self.wait = Some(Wait { at, renews_at: at, floor: 0, queues: false, called });
             return self.check_left("for something else");
         };
         let queued = self.queued.iter().flatten().count();
@@ -601,7 +604,8 @@ impl Oracle {
         let useful = retry_after.map_or(u64::MAX, |useful| useful.as_nanos() as u64);
         let floor = now.saturating_add(useful.min(self.setup.delay_min));
         let queues = self.place.is_some();
-        self.wait = Some(Wait { at, floor, queues, called: [false; NODES_MAX] });
+        let renews_at = now.saturating_add(30_000 * MILLI);
+        self.wait = Some(Wait { at, renews_at, floor, queues, called: [false; NODES_MAX] });
         Ok(())
     }
 

@@ -544,6 +544,21 @@ fn a_lapsed_lease_that_is_adopted_is_lost_at_once() {
     }
 }
 
+/// R12: its keys may live as long as its lease, and as long as one ttl of the new holder.
+#[test]
+fn an_adopted_lease_is_released_for_as_long_as_its_keys_may_live() {
+    for valid_until in [ms(VALIDITY), ms(60_000)] {
+        let lease = Lease { valid_until, ..handed_over() };
+        let mut rig = Rig::of(Lock::adopt(config(3), ms(300), &lease), ms(300));
+        rig.release().unwrap();
+        rig.answers(0..3, UNKNOWN);
+        let Some(Event::Released(Released::Unconfirmed { expires_at })) = rig.event() else {
+            panic!("it is not known to be released");
+        };
+        assert!(expires_at > valid_until.max(ms(300 + VALIDITY)), "{expires_at:?}");
+    }
+}
+
 /// R11, R12, R14
 #[test]
 fn an_adopted_lease_ends_like_any_other() {

@@ -118,6 +118,7 @@ type Listener = (...args: any[]) => void;
 interface Entry {
     readonly listener: Listener;
     readonly once?: boolean;
+    isSpent?: boolean;
 }
 
 /** The drop-in face for users of node-redlock 5. */
@@ -321,7 +322,12 @@ export abstract class RedlockClient {
     emit(event: string | symbol, ...args: unknown[]): boolean {
         const all = this.#listeners.get(event) ?? [];
         for (const entry of all) {
-            if (entry.once) this.#listen(event, (all) => all.includes(entry) && all.splice(all.indexOf(entry), 1));
+            if (entry.once) {
+                // A listener before it may have told the same event again.
+                if (entry.isSpent) continue;
+                entry.isSpent = true;
+                this.#listen(event, (all) => all.includes(entry) && all.splice(all.indexOf(entry), 1));
+            }
             entry.listener.apply(this, args);
         }
         return all.length > 0;
@@ -489,7 +495,20 @@ function bare(arg: string): string {
     if (arg.startsWith(SLOT)) return arg.slice(SLOT.length);
     if (!arg.startsWith(QUEUE + SLOT)) return arg;
     const name = arg.slice(QUEUE.length + SLOT.length);
-    return QUEUE + (/\{[^}]+\}/.test(name) ? name : `{${name}}`);
+    return QUEUE + (hashTag(name) === undefined ? `{${name}}` : name);
+}
+
+/** What a cluster hashes of a name that has it. */
+function hashTag(name: string): string | undefined {
+    return /^[^{]*\{([^}]+)\}/.exec(name)?.[1];
+}
+
+/** Whether it is the key of a queue that would be that of another name once it is bare. */
+function isShared(arg: string): boolean {
+    if (!arg.startsWith(QUEUE + SLOT)) return false;
+    const name = arg.slice(QUEUE.length + SLOT.length);
+    const tag = hashTag(name);
+    return tag === undefined ? name.includes("}") : tag.length + 2 === name.length;
 }
 
 function names(resources: readonly string[]): string[] {
@@ -499,7 +518,7 @@ function names(resources: readonly string[]): string[] {
 
 /**
  * Without the queues, if it is a release: where a client puts a prefix before every key, theirs would be others, and in
- * another slot than the locks. Who waits in them is not called, and tries again by itself.
+ * another slot than the locks. Who waits in them is not called, and tries again by itself. There are all or none.
  */
 function unqueued(args: readonly string[]): string[] {
     const kept = args.filter((arg) => !arg.startsWith(QUEUE));
@@ -513,8 +532,8 @@ const COUNT = 2;
 
 function node(client: RedisClient): Node {
     const { send } = commands(client);
-    const prepare = hasKeyPrefix(client) ? unqueued : (args: string[]) => args;
+    const isPrefixed = hasKeyPrefix(client);
     return {
-        send: (args, options) => send(prepare(args).map(bare), options),
+        send: (args, options) => send((isPrefixed || args.some(isShared) ? unqueued(args) : args).map(bare), options),
     };
 }
