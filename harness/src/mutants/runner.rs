@@ -244,7 +244,7 @@ impl Row {
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Mutant { id, wrong, killer, place, .. } = self.mutant;
-        write!(f, "{id:5}{wrong:50}{:6}", place.tier())?;
+        write!(f, "{id:5}{wrong:58}{:6}", place.tier())?;
         match &self.verdict {
             Verdict::Killed(kill) => {
                 let Kill { by, steps, tries, elapsed, .. } = &**kill;
