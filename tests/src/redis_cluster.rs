@@ -1,19 +1,24 @@
 //! A Redis Cluster of three masters.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::TcpListener;
 
 use crate::{Cluster, RedisServer, RedisServerBuilder, eventually};
 
 /// A port that nobody listens on any more. A server's bus has one of its own, because the server's plus 10,000
-/// need not be a port.
+/// need not be a port. It is below those that systems give to connections, so that none of these takes it before the
+/// server does.
 ///
 /// # Panics
 ///
 /// If there is none.
 #[must_use]
 pub fn free_port() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("its address").port().to_string()
+    const TRIES_MAX: usize = 100;
+    let draw = || 20_000 + (RandomState::new().build_hasher().finish() % 12_000) as u16;
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let port = (0..TRIES_MAX).map(|_| draw()).find(free).expect("a port that nobody uses");
+    port.to_string()
 }
 
 /// Starts three masters with a third of the slots each, configured alike, that meet at the `port` of each.
