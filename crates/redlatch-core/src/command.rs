@@ -50,6 +50,27 @@ impl CommandId {
     pub const fn sent(&self) -> Instant {
         self.sent
     }
+
+    /// What is asked: what the nodes say to one question makes one table of votes.
+    #[must_use]
+    pub const fn question(&self) -> Question {
+        let (kind, round) = match self.kind {
+            // A seal continues the acquire that it belongs to.
+            Kind::Acquire | Kind::Seal => (Kind::Acquire, 0),
+            // A lease is extended many times.
+            Kind::Extend => (Kind::Extend, self.round),
+            Kind::Release => (Kind::Release, 0),
+        };
+        Question { token: self.token, kind, round }
+    }
+}
+
+/// What several commands ask together: equal for those whose answers belong into one table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Question {
+    token: Token,
+    kind: Kind,
+    round: u32,
 }
 
 /// What kind of command was sent.

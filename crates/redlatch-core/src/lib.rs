@@ -118,7 +118,7 @@ mod time;
 pub mod wire;
 
 pub use backoff::Retry;
-pub use command::{Command, CommandId, Op, Reply};
+pub use command::{Command, CommandId, Op, Question, Reply};
 pub use config::{Config, ConfigError};
 pub use event::{Cause, Event, Loss, Released, WrongPhase};
 pub use lease::{Drift, Fence, Lease, Proposal, ProposalError, Token, TokenError, Ttl, TtlError};

@@ -1,11 +1,11 @@
 //! What the nodes said to one question, for people who read errors.
 
-use redlatch_core::{Command, NODES_MAX, NodeId, Op, Token};
+use redlatch_core::{Command, NODES_MAX, NodeId, Question};
 
 /// The last thing that each node said to the latest question of one kind.
 #[derive(Debug)]
 pub(crate) struct Poll<T> {
-    question: Option<(Op, u32)>,
+    question: Option<Question>,
     said: [Option<T>; NODES_MAX],
 }
 
@@ -17,7 +17,7 @@ impl<T> Poll<T> {
     /// A command was handed out: if it asks something new, nobody has said anything to it yet.
     pub(crate) fn ask(&mut self, command: &Command) {
         if !self.is_about(command) {
-            self.question = Some((command.op, command.id.round()));
+            self.question = Some(command.id.question());
             self.said.fill_with(|| None);
         }
     }
@@ -36,27 +36,6 @@ impl<T> Poll<T> {
     }
 
     fn is_about(&self, command: &Command) -> bool {
-        self.question.is_some_and(|(question, round)| match command.op {
-            // A lease is extended many times.
-            Op::Extend { .. } => {
-                same_question(&question, &command.op) && round == command.id.round()
-            }
-            Op::Acquire { .. } | Op::Seal { .. } | Op::Release { .. } => {
-                same_question(&question, &command.op)
-            }
-        })
+        self.question == Some(command.id.question())
     }
-}
-
-/// Whether two commands belong to one question: what the nodes say to it makes one table of votes.
-fn same_question(one: &Op, other: &Op) -> bool {
-    fn parts(op: &Op) -> (u8, Token) {
-        match *op {
-            // A seal continues the acquire that it belongs to.
-            Op::Acquire { token, .. } | Op::Seal { token, .. } => (0, token),
-            Op::Extend { token, .. } => (1, token),
-            Op::Release { token, .. } => (2, token),
-        }
-    }
-    parts(one) == parts(other)
 }

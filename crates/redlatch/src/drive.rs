@@ -262,7 +262,7 @@ impl Loop {
     fn send_commands(&mut self) {
         while let Some(mut command) = self.driver.lock.poll_command() {
             self.keep_place(&mut command);
-            self.poll_for(&command.op).sent(&command.op, command.id);
+            self.poll_for(&command.op).sent(command.id);
             if let Some(due) = self.answer_due.get_mut(command.id.node().index()) {
                 due.get_or_insert(command.deadline);
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use redlatch_core::{CommandId, Op, Reply, Token};
+use redlatch_core::{CommandId, Op, Question, Reply};
 
 use crate::error::{Vote, Votes};
 use crate::flight::Outcome;
@@ -10,7 +10,7 @@ use crate::node::Node;
 
 /// The last thing each node said to one question.
 pub(crate) struct Poll {
-    question: Option<(Op, u32)>,
+    question: Option<Question>,
     said: Vec<Option<Outcome>>,
     /// The last command to each node, until it is answered.
     open: Vec<Option<CommandId>>,
@@ -23,9 +23,9 @@ impl Poll {
     }
 
     /// A command is sent. Unless it goes on with the question before, it asks a new one.
-    pub(crate) fn sent(&mut self, op: &Op, id: CommandId) {
-        if !self.is_about(op, id) {
-            self.question = Some((*op, id.round()));
+    pub(crate) fn sent(&mut self, id: CommandId) {
+        if !self.is_about(&id) {
+            self.question = Some(id.question());
             self.said.fill_with(|| None);
             self.open.fill(None);
         }
@@ -36,7 +36,7 @@ impl Poll {
 
     /// A command was answered.
     pub(crate) fn answered(&mut self, outcome: Outcome) {
-        if !self.is_about(&outcome.op, outcome.id) {
+        if !self.is_about(&outcome.id) {
             return;
         }
         let index = outcome.id.node().index();
@@ -50,9 +50,10 @@ impl Poll {
 
     /// Whether somebody else has the lock on some node, or wants it.
     pub(crate) fn is_contended(&self) -> bool {
-        let refused = |said: &Outcome| matches!(said.reply, Reply::Refused { .. });
-        matches!(self.question, Some((Op::Acquire { .. }, _)))
-            && self.said.iter().flatten().any(refused)
+        self.said.iter().flatten().any(|said| {
+            matches!(said.op, Op::Acquire { .. } | Op::Seal { .. })
+                && matches!(said.reply, Reply::Refused { .. })
+        })
     }
 
     /// The commands that are not answered, if `is_silent` is true of the nodes of all of them.
@@ -72,28 +73,9 @@ impl Poll {
         Votes::new(said.map(|(node, said)| (node.name().clone(), vote(said.as_ref()))).collect())
     }
 
-    fn is_about(&self, op: &Op, id: CommandId) -> bool {
-        self.question.is_some_and(|(question, round)| match op {
-            // A lease is extended many times.
-            Op::Extend { .. } => same_question(&question, op) && round == id.round(),
-            Op::Acquire { .. } | Op::Seal { .. } | Op::Release { .. } => {
-                same_question(&question, op)
-            }
-        })
+    fn is_about(&self, id: &CommandId) -> bool {
+        self.question == Some(id.question())
     }
-}
-
-/// Whether two commands belong to one question: what the nodes say to it makes one table of votes.
-fn same_question(one: &Op, other: &Op) -> bool {
-    fn parts(op: &Op) -> (u8, Token) {
-        match *op {
-            // A seal continues the acquire that it belongs to.
-            Op::Acquire { token, .. } | Op::Seal { token, .. } => (0, token),
-            Op::Extend { token, .. } => (1, token),
-            Op::Release { token, .. } => (2, token),
-        }
-    }
-    parts(one) == parts(other)
 }
 
 fn vote(said: Option<&Outcome>) -> Vote {
